@@ -1,0 +1,50 @@
+"""The `parley` command: parse, build, call. The only room that prints.
+
+`parser.py` holds the grammar; each command is a function of one of the modules beside it, imported
+when it is called, so that reading data does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from parley.cli.parser import parse
+from parley.errors import ParleyError
+
+GATE_SAYS_NO = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 done, 1 a check says no, 2 bad input with one sentence on stderr."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    try:
+        return arguments.command(arguments)
+    except ParleyError as error:
+        return _fault(str(error))
+    except KeyboardInterrupt:
+        print("\nparley: stopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fault(f"{where}{error.strerror or error}; what was finished before is kept")
+
+
+def _fault(sentence: str) -> int:
+    print(f"parley: {' '.join(sentence.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def show_json(values: object) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(values, ensure_ascii=False))

@@ -1,0 +1,135 @@
+"""`parley data import`, `export` and `check`: people's own files, with exact counts and named rejects."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from parley.cli import GATE_SAYS_NO, show_json
+from parley.cli.paths import imported
+from parley.dialects import BrokenFile, Reading, Reject, read, write
+from parley.dialects.catalog import find
+from parley.errors import ConfigError, DataError
+from parley.labels import Demonstration, Ranking
+from parley.stages.records import (
+    demonstration_of,
+    demonstration_row,
+    document_row,
+    prompt_row,
+    ranking_of,
+    ranking_row,
+    rated_row,
+    read_rows,
+    write_rows,
+)
+
+SHOWN_REJECTS = 50
+
+
+def import_data(arguments: argparse.Namespace) -> int:
+    """Read a file into the home. A file that breaks in the middle leaves what came before it."""
+    try:
+        reading = read(arguments.format, arguments.file)
+    except BrokenFile as fault:
+        kept = _keep(fault.reading, arguments.format, arguments.file) if _records(fault.reading) else 0
+        fault.args = (f"{fault}; the {kept} records before it are kept",)
+        raise DataError(str(fault.args[0])) from None
+    written = _keep(reading, arguments.format, arguments.file)
+    return _report(reading.read, written, reading.rejects, arguments)
+
+
+def check_data(arguments: argparse.Namespace) -> int:
+    """Read a file and count, changing nothing."""
+    reading = read(arguments.format, arguments.file)
+    kinds = {
+        "demonstrations": len(reading.demonstrations),
+        "rankings": len(reading.rankings),
+        "comparisons": sum(len(ranking.comparisons()) for ranking in reading.rankings),
+        "documents": len(reading.documents),
+        "prompts": len(reading.prompts),
+        "rated": len(reading.rated),
+    }
+    found = {name: count for name, count in kinds.items() if count}
+    return _report(reading.read, 0, reading.rejects, arguments, found)
+
+
+def export_data(arguments: argparse.Namespace) -> int:
+    """Write everything that was imported and that the format can express."""
+    wanted = find(arguments.format).yields
+    records = [record for record in _imported() if isinstance(record, wanted)]
+    if not records:
+        raise ConfigError(f"nothing that '{arguments.format}' can hold was imported yet")
+    result = write(arguments.format, records, arguments.file)
+    return _report(len(records), result.written, result.rejects, arguments)
+
+
+def _keep(reading: Reading, format: str, file: Path) -> int:
+    """Store the records under the file's name and content; importing the same file again changes nothing."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stem = file.name.split(".")[0]
+    target = imported() / f"{format}-{stem}-{digest[:12]}"
+    fresh = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    written = write_rows(fresh / "demonstrations.jsonl", map(demonstration_row, reading.demonstrations))
+    written += write_rows(fresh / "rankings.jsonl", map(ranking_row, reading.rankings))
+    written += write_rows(fresh / "documents.jsonl", map(document_row, reading.documents))
+    written += write_rows(fresh / "prompts.jsonl", map(prompt_row, reading.prompts))
+    written += write_rows(fresh / "rated.jsonl", map(rated_row, reading.rated))
+    (fresh / "rejects.json").write_text(json.dumps([_reject_row(item) for item in reading.rejects]))
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return written
+
+
+def _records(reading: Reading) -> int:
+    return sum(
+        map(
+            len, (reading.demonstrations, reading.rankings, reading.documents, reading.prompts, reading.rated)
+        )
+    )
+
+
+def _imported() -> Iterator[Demonstration | Ranking]:
+    for directory in sorted(imported().glob("[!.]*")):
+        yield from read_rows(directory / "demonstrations.jsonl", demonstration_of)
+        yield from read_rows(directory / "rankings.jsonl", ranking_of)
+
+
+def _report(
+    read_count: int,
+    written: int,
+    rejects: Sequence[Reject],
+    arguments: argparse.Namespace,
+    kinds: dict[str, int] | None = None,
+) -> int:
+    if arguments.json:
+        rows = [_reject_row(item) for item in rejects]
+        show_json(
+            {
+                "read": read_count,
+                "written": written,
+                "rejected": len(rejects),
+                **(kinds or {}),
+                "rejects": rows,
+            }
+        )
+    else:
+        for item in rejects[:SHOWN_REJECTS]:
+            field = f", field '{item.field}'" if item.field else ""
+            print(f"{arguments.file}, record {item.record}{field}: {item.reason}", file=sys.stderr)
+        if len(rejects) > SHOWN_REJECTS:
+            print(f"… and {len(rejects) - SHOWN_REJECTS} more", file=sys.stderr)
+        found = "".join(f"  {name} {count}" for name, count in (kinds or {}).items())
+        print(f"read {read_count}  written {written}  rejected {len(rejects)}{found}")
+    return GATE_SAYS_NO if arguments.strict and rejects else 0
+
+
+def _reject_row(item: Reject) -> dict[str, object]:
+    return {"record": item.record, "field": item.field, "reason": item.reason}

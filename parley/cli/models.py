@@ -1,0 +1,154 @@
+"""Commands on one model: talk with it, let it write, score it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from parley.cli import show_json
+from parley.cli.machine import machine_plan
+from parley.cli.paths import runs
+from parley.dialects import read
+from parley.dialogue import Conversation
+from parley.engine.responder import CheckpointResponder
+from parley.engine.sampler import sample
+from parley.errors import ConfigError, DataError, NotFound
+from parley.evals.reward_accuracy import accuracies
+from parley.model.checkpoint import LoadedModel, load_checkpoint
+from parley.model.reward_checkpoint import load_reward
+from parley.model.selftest import apply_plan
+from parley.numerics import NumericPlan
+from parley.ports import Delta, ReleaseInfo, Sampling
+from parley.rlhf.exchanges import history_tokens
+from parley.stages.base import bits_per_byte
+from parley.stages.release import find_releases
+
+
+def chat(arguments: argparse.Namespace) -> int:
+    """Read a line, answer it, until the input ends."""
+    _serving_plan()
+    directory = arguments.checkpoint or _newest()
+    info = ReleaseInfo(directory.name, "checkpoint", "", 0)
+    responder = CheckpointResponder(lambda: [(info, directory)])
+    sampling = Sampling(temperature=arguments.temperature, max_tokens=arguments.max_tokens)
+    conversation = Conversation(())
+    for line in _lines():
+        conversation = conversation.ask(line)
+        said = ""
+        for part in responder.stream(conversation, sampling, release=info.name):
+            if isinstance(part, Delta):
+                said += part.text
+                print(part.text, end="", flush=True)
+        print()
+        conversation = conversation.reply(said, author=info.name)
+    return 0
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """One reply, or a continuation, on stdout."""
+    model = load_checkpoint(arguments.checkpoint, _serving_plan())
+    if arguments.temperature < 0:
+        raise ConfigError(f"--temperature is 0 (greedy) or more, not {arguments.temperature}")
+    prompt = _prompt_tokens(model, arguments.prompt, raw=arguments.raw)
+    room = model.decoder.config.max_positions - len(prompt)
+    if room < 1:
+        raise ConfigError(
+            f"the prompt takes {len(prompt)} tokens, the whole context of {arguments.checkpoint}"
+        )
+    (done,) = sample(
+        model.decoder,
+        [prompt],
+        max_new_tokens=min(arguments.max_tokens, room),
+        temperature=arguments.temperature,
+        end_id=model.tokenizer.end,
+        generator=torch.Generator().manual_seed(arguments.seed),
+    )
+    text = model.tokenizer.decode(done.tokens)
+    if arguments.json:
+        show_json(
+            {"text": text, "prompt_tokens": len(prompt), "tokens": len(done.tokens), "ended": done.ended}
+        )
+    else:
+        print(text)
+    return 0
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Accuracy of a reward model on people's rankings, ties left out."""
+    rankings = [item for item in read(arguments.format, arguments.file).rankings if item.comparisons()]
+    if not rankings:
+        raise DataError("holds no comparisons without ties", file=str(arguments.file))
+    loaded = load_reward(arguments.checkpoint, _plan())
+    found = accuracies(loaded, rankings)
+    overall = found[""]
+    sources = {
+        name: {"accuracy": item.value, "n": item.n, "interval": item.interval}
+        for name, item in found.items()
+        if name
+    }
+    if arguments.json:
+        show_json(
+            {"accuracy": overall.value, "n": overall.n, "interval": overall.interval, "sources": sources}
+        )
+    else:
+        low, high = overall.interval
+        print(f"accuracy {overall.value:.3f}  95% interval {low:.3f} to {high:.3f}  n {overall.n} pairs")
+    return 0
+
+
+def perplexity(arguments: argparse.Namespace) -> int:
+    """Bits per byte of plain text."""
+    documents = read("text", arguments.file).documents
+    model = load_checkpoint(arguments.checkpoint, _serving_plan())
+    texts = [document.text for document in documents]
+    bits = bits_per_byte(
+        model.decoder, model.tokenizer, texts, row_tokens=min(512, model.decoder.config.max_positions)
+    )
+    num_bytes = sum(len(text.encode()) for text in texts)
+    if arguments.json:
+        show_json({"bits_per_byte": bits, "bytes": num_bytes, "documents": len(texts)})
+    else:
+        print(f"{bits:.3f} bits per byte of {num_bytes:,} bytes in {len(texts):,} documents")
+    return 0
+
+
+def _prompt_tokens(model: LoadedModel, text: str, *, raw: bool) -> list[int]:
+    if raw:
+        return [model.tokenizer.document, *model.tokenizer.encode(text)]
+    room = model.decoder.config.max_positions * 3 // 4
+    return history_tokens(model, Conversation(()).ask(text), max_tokens=room)
+
+
+def _plan() -> NumericPlan:
+    plan = machine_plan()
+    apply_plan(plan)
+    return plan
+
+
+def _serving_plan() -> NumericPlan:
+    """Exact: fp32 on the CPU, so that greedy text is the same everywhere."""
+    plan = NumericPlan(threads=_plan().threads)
+    apply_plan(plan)
+    return plan
+
+
+def _newest() -> Path:
+    found = find_releases(runs())
+    if not found:
+        raise NotFound("there is no release yet: run a recipe, or name a directory by --checkpoint")
+    return found[-1].path
+
+
+def _lines() -> Iterator[str]:
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()

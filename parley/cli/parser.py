@@ -1,0 +1,168 @@
+"""The grammar of the command line. `--help` of each command is its reference."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from parley import __version__
+from parley.model.process import prepare_process
+
+DEFAULT_RECIPE: Final = "recipes/microworld.yaml"
+DEFAULT_PORT: Final = 8500
+Command = Callable[[argparse.Namespace], int]
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments, with the function to call as `command` and dotted recipe flags as `flags`."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    arguments.flags = _flags(parser, rest, allowed=hasattr(arguments, "recipe"))
+    return arguments
+
+
+def _flags(parser: argparse.ArgumentParser, rest: Sequence[str], *, allowed: bool) -> dict[str, str]:
+    """`--ppo.steps 20` and `--ppo.steps=20`, for commands that take a recipe."""
+    flags: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        if not (allowed and word.startswith("--")):
+            parser.error(f"unrecognized argument: {word}")
+        name, equals, value = word[2:].partition("=")
+        value = value if equals else next(words, "")
+        if not value:
+            parser.error(f"--{name} needs a value")
+        flags[name] = value
+    return flags
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="parley", description="Your own assistant, made the documented way."
+    )
+    parser.add_argument("--version", action="version", version=f"parley {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_runs(commands)
+    _add_models(commands)
+    _add_serving(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add_runs(commands: Any) -> None:
+    up = _command(
+        commands, "up", "runs:up", "serve at once; train the recipe meanwhile where no release exists"
+    )
+    _port(up)
+    up.add_argument("--no-browser", action="store_true", help="print the one-time link, open nothing")
+    up.add_argument("--recipe", type=Path, default=Path(DEFAULT_RECIPE), help=f"default: {DEFAULT_RECIPE}")
+    run = _command(
+        commands, "run", "runs:run", "the whole recipe, resumable; --section.key VALUE overrides it"
+    )
+    run.add_argument("recipe", type=Path)
+    _json(run)
+    for stage in ("base", "sft", "reward", "ppo", "evaluate", "release"):
+        part = _command(commands, stage, "runs:run", f"a recipe up to and including its first {stage} stage")
+        part.add_argument("recipe", type=Path)
+        part.set_defaults(until="" if stage in ("evaluate", "release") else stage)
+        _json(part)
+    run.set_defaults(until="")
+
+
+def _add_models(commands: Any) -> None:
+    chat = _command(commands, "chat", "models:chat", "a conversation in the terminal")
+    chat.add_argument("--checkpoint", type=Path, help="default: the newest release")
+    chat.add_argument("--temperature", type=float, default=0.7)
+    chat.add_argument("--max-tokens", type=int, default=256)
+    generate = _command(commands, "generate", "models:generate", "one reply on stdout")
+    generate.add_argument("--checkpoint", type=Path, required=True)
+    generate.add_argument("--prompt", required=True)
+    generate.add_argument("--temperature", type=float, default=0.7)
+    generate.add_argument("--max-tokens", type=int, default=256)
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--raw", action="store_true", help="continue plain text without the chat format")
+    _json(generate)
+    score = _command(
+        commands, "score", "models:score", "how often a reward model agrees with people's rankings"
+    )
+    score.add_argument("--checkpoint", type=Path, required=True)
+    _format(score)
+    _json(score)
+    perplexity = _command(commands, "perplexity", "models:perplexity", "bits per byte of plain text")
+    perplexity.add_argument("--checkpoint", type=Path, required=True)
+    perplexity.add_argument("file", type=Path, help="a text file, or JSON lines with `text`; may be gzipped")
+    _json(perplexity)
+
+
+def _add_serving(commands: Any) -> None:
+    serve = _command(commands, "serve", "serving:serve", "the service alone")
+    what = serve.add_mutually_exclusive_group()
+    what.add_argument("--release", help="the release that answers by default; the newest where none is named")
+    what.add_argument("--checkpoint", type=Path, help="serve this directory alone")
+    serve.add_argument("--host", default="127.0.0.1", help="default: loopback")
+    _port(serve)
+    key = commands.add_parser("key", help="bearer keys for /v1").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    create = _command(key, "create", "serving:create_key", "a new key, shown once")
+    create.add_argument("--scope", default="chat")
+    create.add_argument("--label", default="", help="what it is for")
+    create.add_argument("--days", type=float, help="expires after so many days")
+    _json(create)
+    _command(commands, "link", "serving:link", "a fresh one-time link to the page").add_argument(
+        "--port", type=int, default=DEFAULT_PORT
+    )
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="people's own files").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    for action, text in (
+        ("import", "read a file into the project's home"),
+        ("export", "write what was imported in another format"),
+        ("check", "read a file and say what is in it, changing nothing"),
+    ):
+        part = _command(data, action, f"data:{action}_data", text)
+        _format(part)
+        part.add_argument("--strict", action="store_true", help="end with 1 where a row was rejected")
+        _json(part)
+
+
+def _command(commands: Any, name: str, target: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=_later(target))
+    return parser
+
+
+def _later(target: str) -> Command:
+    """The command, imported when it is called."""
+    module, function = target.split(":")
+
+    def command(arguments: argparse.Namespace) -> int:
+        if module != "data":
+            prepare_process()
+        run: Command = getattr(import_module(f"parley.cli.{module}"), function)
+        return run(arguments)
+
+    return command
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on stdout and nothing else there"
+    )
+
+
+def _format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", required=True, help="the file's format; a wrong name lists the known ones"
+    )
+    parser.add_argument("file", type=Path)
+
+
+def _port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}")

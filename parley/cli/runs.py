@@ -1,0 +1,124 @@
+"""`parley up`, `parley run` and the single stages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from parley.artifacts import Artifact, Run
+from parley.cli import show_json
+from parley.cli.machine import machine_plan
+from parley.cli.paths import runs
+from parley.cli.progress import FileRunView, Status, StatusFile, Tee, Terminal, figure_text, headline
+from parley.cli.serving import serve_until_stopped
+from parley.errors import ParleyError
+from parley.model.selftest import apply_plan
+from parley.stages.pipeline import planned, run_recipe
+from parley.stages.recipe import Recipe, read_recipe
+from parley.stages.release import find_releases
+
+GRACE_SECONDS = 20
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The whole recipe, or the part up to one stage; figures and directories on stdout."""
+    recipe = read_recipe(arguments.recipe, arguments.flags)
+    plan = machine_plan()
+    status = Status(recipe.name, planned(recipe, until=arguments.until), recipe.expected_seconds)
+    path = runs() / recipe.name
+    file = StatusFile(path, status)
+    at_work = Run(
+        path, seed=recipe.seed, plan=plan, watcher=Tee((status, file, Terminal(status, sys.stderr)))
+    )
+    apply_plan(at_work.plan)
+    with at_work.held(), _told(file):
+        run_recipe(recipe, at_work, until=arguments.until)
+    _show(at_work.made, as_json=arguments.json)
+    return 0
+
+
+@contextmanager
+def _told(file: StatusFile) -> Iterator[None]:
+    """The status file says how it ended."""
+    try:
+        file.write("running")
+        yield
+    except KeyboardInterrupt:
+        file.write("stopped", "Stopped. The same command goes on from here.")
+        raise
+    except (ParleyError, OSError) as error:
+        file.write("failed", str(error))
+        raise
+    file.write("done")
+
+
+def _show(made: dict[str, Artifact], *, as_json: bool) -> None:
+    if as_json:
+        stages = {
+            label: {
+                "directory": str(artifact.path),
+                "digest": artifact.digest,
+                "figures": dict(artifact.figures),
+            }
+            for label, artifact in made.items()
+        }
+        show_json({"stages": stages})
+        return
+    for label, artifact in made.items():
+        shown = "  ".join(figure_text(*item) for item in headline(label, artifact.figures).items())
+        print(f"{label:<16} {artifact.path}\n{'':<16} {shown}")
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Serve at once; train meanwhile where the recipe is not finished. Ends on Ctrl-C."""
+    recipe = read_recipe(arguments.recipe, arguments.flags)
+    path = runs() / recipe.name
+    view = FileRunView(path, recipe.name)
+    finished = view.status().state == "done" and bool(find_releases(runs()))
+    child = None if finished else _train(arguments.recipe, arguments.flags, recipe)
+    try:
+        serve_until_stopped(
+            host="127.0.0.1",
+            port=arguments.port,
+            view=view,
+            announce=_announce(open_browser=not arguments.no_browser),
+        )
+    finally:
+        _stop(child)
+    return 0
+
+
+def _announce(*, open_browser: bool) -> Callable[[str], None]:
+    def announce(link: str) -> None:
+        print(f"parley is at {link}\n(the link signs you in once; `parley link` makes another)", flush=True)
+        if open_browser:
+            webbrowser.open(link)
+
+    return announce
+
+
+def _train(path: Path, flags: dict[str, str], recipe: Recipe) -> subprocess.Popen[bytes]:
+    """The recipe in a process of its own, so that serving never waits for it."""
+    extra = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    command = [sys.executable, "-m", "parley.cli", "run", str(path), *extra]
+    print(f"training {recipe.name} from {path}; what is finished goes live at once", flush=True)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ.copy(), start_new_session=True)
+
+
+def _stop(child: subprocess.Popen[bytes] | None) -> None:
+    """Ask the training process to stop between two steps; insist after a grace."""
+    if child is None or child.poll() is not None:
+        return
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,143 @@
+"""`parley serve`, and the keys and links that let people in."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from parley.cli import show_json
+from parley.cli.paths import home, runs
+from parley.cli.progress import FileRunView
+from parley.engine.responder import CheckpointResponder
+from parley.errors import ConfigError, NotFound
+from parley.ports import ReleaseInfo
+from parley.service.app import create_app
+from parley.service.common.run_view import RunView
+from parley.service.common.settings import LOOPBACK, Settings
+from parley.service.server import make_server
+from parley.stages.release import find_releases
+from parley.store import keys, logins
+from parley.store.database import close_database, database_url, open_database
+
+PORTS_TRIED = 20
+Catalog = Callable[[], Sequence[tuple[ReleaseInfo, Path]]]
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """The service alone, until Ctrl-C."""
+    catalog = _catalog(arguments.release, arguments.checkpoint)
+    serve_until_stopped(
+        host=arguments.host,
+        port=arguments.port,
+        view=FileRunView(runs(), ""),
+        announce=lambda link: print(f"parley is at {link}", flush=True),
+        catalog=catalog,
+    )
+    return 0
+
+
+def serve_until_stopped(
+    *,
+    host: str,
+    port: int,
+    view: RunView,
+    announce: Callable[[str], None],
+    catalog: Catalog | None = None,
+) -> None:
+    """Bind, say where, answer until a signal comes. A taken port: the next free one."""
+    listener = _listen(host, port)
+    url = _url(host, listener.getsockname()[1])
+    settings = Settings(base_url=url)
+    sessions = open_database(database_url(home()))
+    try:
+        app = create_app(
+            sessions=sessions,
+            responder=CheckpointResponder(catalog or _catalog(None, None)),
+            run_view=view,
+            settings=settings,
+        )
+        with sessions.begin() as session:
+            token = logins.create_login_link(
+                session, now=int(time.time()), lifetime_seconds=settings.link_seconds
+            )
+        announce(f"{url}/login?token={token}")
+        make_server(app).run(sockets=[listener])
+    finally:
+        close_database(sessions)
+
+
+def link(arguments: argparse.Namespace) -> int:
+    """Print a fresh one-time link."""
+    sessions = open_database(database_url(home()))
+    with sessions.begin() as session:
+        token = logins.create_login_link(
+            session, now=int(time.time()), lifetime_seconds=Settings().link_seconds
+        )
+    close_database(sessions)
+    print(f"{_url('127.0.0.1', arguments.port)}/login?token={token}")
+    return 0
+
+
+def create_key(arguments: argparse.Namespace) -> int:
+    """Print a new bearer key, this once."""
+    sessions = open_database(database_url(home()))
+    lifetime = None if arguments.days is None else int(arguments.days * 24 * 60 * 60)
+    with sessions.begin() as session:
+        made = keys.create_key(
+            session,
+            scope=arguments.scope,
+            label=arguments.label,
+            now=int(time.time()),
+            lifetime_seconds=lifetime,
+        )
+    close_database(sessions)
+    if arguments.json:
+        show_json({"key": made.secret, "scope": made.key.scope, "expires": made.key.expires})
+    else:
+        print(made.secret)
+    return 0
+
+
+def _catalog(release: str | None, checkpoint: Path | None) -> Catalog:
+    """What can answer: one directory, or all releases with the default one last."""
+    if checkpoint is not None:
+        if not (checkpoint / "config.json").is_file():
+            raise ConfigError(f"{checkpoint} is no checkpoint directory: it has no config.json")
+        info = ReleaseInfo(checkpoint.name, "checkpoint", "", int(time.time()))
+        return lambda: [(info, checkpoint)]
+    if release is None:
+        return lambda: [(found.info, found.path) for found in find_releases(runs())]
+    if release not in {found.info.name for found in find_releases(runs())}:
+        names = ", ".join(found.info.name for found in find_releases(runs())) or "none yet"
+        raise NotFound(f"there is no release '{release}'; there are: {names}")
+    return lambda: [
+        (found.info, found.path)
+        for found in sorted(find_releases(runs()), key=lambda item: item.info.name == release)
+    ]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in (*range(port, port + PORTS_TRIED), 0) if port else (0,):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+        except OverflowError:
+            raise ConfigError(f"--port {port}: ports go from 0 to 65535") from None
+        except OSError as error:
+            listener.close()
+            if candidate and error.errno == errno.EADDRINUSE:
+                continue
+            raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror})") from None
+        return listener
+    raise ConfigError(f"no free port from {port} on")
+
+
+def _url(host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown if host not in ('0.0.0.0', '::') else LOOPBACK[0]}:{port}"

@@ -1,0 +1,1 @@
+"""Sampling from a model: batched rollouts and the streamed replies of the service."""

@@ -1,0 +1,1 @@
+"""Evaluations: one claim or admitted limitation a file, and the statistics they share."""

@@ -1,0 +1,271 @@
+"""A Llama-family decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+It stands under everything that learns or answers: base, SFT, reward model, policy and critic are
+this module with other heads and weights. Its numbers equal those of transformers'
+`LlamaForCausalLM` (tested to 1e-5), and `model.checkpoint` reads and writes that layout.
+
+Master weights, norms, attention, residual stream and logits are fp32; the linear layers of the
+blocks multiply in the dtype of the run's `NumericPlan`, cast by hand: torch's autocast would also
+put attention into bfloat16, whose backward pass is several times slower on a CPU. No dropout (P13).
+
+Not here: heads that score (`model.heads`), sampling (`engine.sampler`), losses (`rlhf.losses`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Self, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from parley.model.architecture import DecoderConfig
+from parley.model.cache import BLOCKED, KeyValueCache
+from parley.model.kernels import rms_norm, rotate, token_logprobs
+from parley.numerics import AttentionPath, NumericPlan
+
+__all__ = ["Decoder", "DecoderConfig", "causal_bias", "count_parameters"]
+
+LINEAR_DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+INIT_STD: Final = 0.02
+
+
+class Linear(nn.Module):
+    """A matrix without bias: fp32 master weight, product and result in `dtype`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        self.dtype = torch.float32
+
+    def forward(self, x: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """`x W^T`."""
+        return F.linear(x.to(self.dtype), self.weight.to(self.dtype))
+
+
+class RmsNorm(nn.Module):
+    """Root-mean-square normalisation with a gain, in fp32."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows D"]:
+        """`x / rms(x)`, times the gain."""
+        return rms_norm(x, self.weight, self.eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Cosines and signed sines of one forward pass, for the halves of a head (arXiv:2104.09864)."""
+
+    cos: Float[Tensor, "B T d"]
+    sin: Float[Tensor, "B T d"]
+
+    @classmethod
+    def at(cls, positions: Int[Tensor, "B T"], head_dim: int, theta: float) -> Rotation:
+        """The rotation for each token's position within its own segment."""
+        steps = torch.arange(0, head_dim, 2, dtype=torch.int64, device=positions.device).float()
+        angles = positions[..., None].float() * (1.0 / theta ** (steps / head_dim))
+        cos, sin = angles.cos(), angles.sin()
+        return cls(torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
+
+
+class Attention(nn.Module):
+    """Causal self-attention in which groups of query heads share one key-value head.
+
+    Heads stand first inside (`[H B T d]`), so that every product reads contiguous matrices.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.qkv = Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_dim)
+        self.out = Linear(config.width, config.width)
+        self.path: AttentionPath = "explicit"
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        rotation: Rotation,
+        bias: Float[Tensor, "B 1 T S"],
+        memory: tuple[KeyValueCache, int] | None,
+    ) -> Float[Tensor, "B T D"]:
+        """What each position gathers. `memory` is the cache and this layer's place in it."""
+        parts = self.qkv(x).unflatten(-1, (-1, self.head_dim)).permute(2, 0, 1, 3)
+        parts = parts.to(torch.float32, memory_format=torch.contiguous_format)
+        turned, value = torch.split(parts, [self.heads + self.kv_heads, self.kv_heads])
+        turned = rotate(turned, rotation.cos, rotation.sin)
+        query, key = torch.split(turned, [self.heads, self.kv_heads])
+        if memory is not None:
+            key, value = memory[0].append(memory[1], key, value)
+        mixed = self._attend(query, key, value, bias[:, 0]).permute(1, 2, 0, 3)
+        mixed = mixed.to(self.out.dtype, memory_format=torch.contiguous_format)
+        return cast("Tensor", self.out(mixed.flatten(2)))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        if self.path == "explicit":
+            return explicit_attention(query, key, value, bias)
+        query, key, value = (part.transpose(0, 1) for part in (query, key, value))
+        grouped = self.heads != self.kv_heads
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[:, None], enable_gqa=grouped)
+        return mixed.transpose(0, 1)
+
+
+def explicit_attention(
+    query: Float[Tensor, "H B T d"],
+    key: Float[Tensor, "G B S d"],
+    value: Float[Tensor, "G B S d"],
+    bias: Float[Tensor, "B T S"],
+) -> Float[Tensor, "H B T d"]:
+    """Attention as products and a softmax; the H query heads share G key-value heads in order."""
+    shape = (len(key), -1, *query.shape[1:])  # [G H/G B T d]
+    scores = torch.matmul((query * query.shape[-1] ** -0.5).view(shape), key[:, None].transpose(-1, -2))
+    weights = torch.softmax(scores.add_(bias), dim=-1)
+    return torch.matmul(weights, value[:, None]).flatten(0, 1)
+
+
+class Mlp(nn.Module):
+    """SwiGLU: `down(silu(gate(x)) * up(x))` (arXiv:2002.05202), inside in the linear dtype."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.gate_up = Linear(config.width, 2 * config.mlp_width)
+        self.down = Linear(config.mlp_width, config.width)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """Each position on its own."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return cast("Tensor", self.down(F.silu(gate) * up))
+
+
+class Layer(nn.Module):
+    """Attention, then the MLP, each on normalised input and added to the fp32 residual stream."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.attention_norm = RmsNorm(config.width, config.norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = RmsNorm(config.width, config.norm_eps)
+        self.mlp = Mlp(config)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        rotation: Rotation,
+        bias: Float[Tensor, "B 1 T S"],
+        memory: tuple[KeyValueCache, int] | None,
+    ) -> Float[Tensor, "B T D"]:
+        """The residual stream after this layer."""
+        x = x + self.attention(self.attention_norm(x), rotation, bias, memory)
+        return cast("Tensor", x + self.mlp(self.mlp_norm(x)))
+
+
+class Decoder(nn.Module):
+    """Tokens to hidden states to logits. Built with zero weights: `initialise` or load them."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.linear_dtype = torch.float32
+        self.embedding = nn.Parameter(torch.zeros(config.vocab_size, config.width))
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = RmsNorm(config.width, config.norm_eps)
+        self.untied_head = None if config.tied else nn.Parameter(torch.zeros(config.vocab_size, config.width))
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> Self:
+        """Random weights: normal(0, 0.02), projections into the residual stream smaller by
+        sqrt(2 L) (GPT-2), norm gains 1. Drawn in the order of the parameters on the CPU."""
+        shrink = (2 * self.config.layers) ** -0.5
+        for name, weight in self.named_parameters():
+            if weight.dim() < 2:
+                weight.fill_(1.0)
+                continue
+            std = INIT_STD * (shrink if name.endswith(("out.weight", "down.weight")) else 1.0)
+            weight.copy_(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
+        return self
+
+    def use(self, plan: NumericPlan) -> Self:
+        """This decoder on the plan's device, with its linear dtype and attention path."""
+        self.linear_dtype = LINEAR_DTYPES[plan.linear]
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.dtype = self.linear_dtype
+            elif isinstance(module, Attention):
+                module.path = plan.attention
+        return self.to(plan.device)
+
+    @property
+    def head_weight(self) -> Float[Tensor, "V D"]:
+        """The matrix that turns hidden states into logits."""
+        return self.embedding if self.untied_head is None else self.untied_head
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        positions: Int[Tensor, "B T"],
+        bias: Float[Tensor, "B 1 T T"],
+        *,
+        extra: Float[Tensor, "B T D"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Hidden states after the final norm.
+
+        `positions` count from 0 within each segment, `bias` is `causal_bias`, `extra` is added to
+        the token embeddings (features that a reward model reads).
+        """
+        x = F.embedding(tokens, self.embedding)
+        return self._run(x if extra is None else x + extra, positions, bias, None)
+
+    def forward_cached(
+        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: KeyValueCache
+    ) -> Float[Tensor, "B N D"]:
+        """Hidden states of the next N tokens of every row; their keys and values join the cache."""
+        bias = cache.bias(tokens.shape[1])
+        hidden = self._run(F.embedding(tokens, self.embedding), positions, bias, cache)
+        cache.advance(tokens.shape[1])
+        return hidden
+
+    def _run(self, x: Tensor, positions: Tensor, bias: Tensor, cache: KeyValueCache | None) -> Tensor:
+        rotation = Rotation.at(positions, self.config.head_dim, self.config.rope_theta)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, rotation, bias, None if cache is None else (cache, index))
+        return cast("Tensor", self.norm(x))
+
+    def logits(self, hidden: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows V"]:
+        """Scores of every token as the next one, in fp32 whatever the plan."""
+        return F.linear(hidden, self.head_weight)
+
+    def token_logprobs(
+        self,
+        hidden: Float[Tensor, "*rows D"],
+        targets: Int[Tensor, "*rows"],
+        temperature: float = 1.0,
+    ) -> Float[Tensor, "*rows"]:
+        """`log_softmax(logits / T)` at the targets, in fp32 (P1); memory stays bounded."""
+        if temperature <= 0:
+            raise ValueError(f"a log-probability needs a temperature above 0, got {temperature}")
+        rows, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
+        found = token_logprobs(rows, self.head_weight, wanted, temperature, self.linear_dtype)
+        return found.view(targets.shape)
+
+
+def causal_bias(segments: Int[Tensor, "B T"]) -> Float[Tensor, "B 1 T T"]:
+    """0 where a query (row) may see a key (column), a large negative number elsewhere.
+
+    A token sees earlier tokens of its own segment and itself. Segment 0 is padding, which nobody
+    sees; its own rows come out uniform rather than NaN.
+    """
+    length = segments.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    same = (segments[:, :, None] == segments[:, None, :]) & (segments != 0)[:, None, :]
+    blocked = torch.full((), BLOCKED, device=segments.device)
+    return torch.where(same & earlier, torch.zeros_like(blocked), blocked)[:, None]
+
+
+def count_parameters(decoder: nn.Module) -> int:
+    """How many numbers the module learns; a tied matrix counts once."""
+    return sum(weight.numel() for weight in decoder.parameters())

@@ -1,0 +1,127 @@
+"""Differentiable operations written by hand, because torch's own take more passes over memory.
+
+At the widths trained here a CPU step is bound by memory, not by arithmetic. Each function's test
+compares it, and its gradient, with the plain formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# Entries of one block of logits: on a CPU they should stay in its caches, on a GPU fill it.
+CPU_BLOCK: Final = 1 << 18
+GPU_BLOCK: Final = 1 << 26
+SMALLEST_BLOCK: Final = 256  # rows; fewer would read the vocabulary matrix too often
+
+
+def _applied(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
+    return cast("Tensor", function.apply(*arguments))  # type: ignore[no-untyped-call]
+
+
+class _RmsNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        inverse = square.div_(x.shape[-1]).add_(eps).rsqrt_()
+        unit = x * inverse
+        ctx.save_for_backward(unit, inverse, gain)
+        out: Tensor = unit * gain
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        unit, inverse, gain = ctx.saved_tensors
+        product = upstream * unit
+        for_gain = product.flatten(0, -2).sum(0)
+        along = (product @ gain)[..., None].div_(-unit.shape[-1])
+        return torch.addcmul(upstream * gain, unit, along).mul_(inverse), for_gain, None
+
+
+def rms_norm(x: Float[Tensor, "*rows D"], gain: Float[Tensor, " D"], eps: float) -> Float[Tensor, "*rows D"]:
+    """`gain * x / sqrt(mean(x^2) + eps)` (arXiv:1910.07467)."""
+    return _applied(_RmsNorm, x, gain, eps)
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotated(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _rotated(upstream, cos, -sin), None, None
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+def rotate(
+    x: Float[Tensor, "heads B T d"], cos: Float[Tensor, "B T d"], sin: Float[Tensor, "B T d"]
+) -> Float[Tensor, "heads B T d"]:
+    """The halves of every head rotated against each other; `sin` is negative in its first half."""
+    return _applied(_Rotate, x, cos, sin)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, dtype: torch.dtype
+    ) -> Tensor:
+        totals, chosen = torch.empty(len(hidden), device=hidden.device), torch.empty_like(hidden[:, 0])
+        for rows in _blocks(hidden, weight):
+            logits = F.linear(hidden[rows], weight).div_(temperature)
+            totals[rows] = torch.logsumexp(logits, -1)
+            chosen[rows] = logits.gather(1, targets[rows, None])[:, 0]
+        ctx.save_for_backward(hidden, weight, targets, totals)
+        ctx.temperature, ctx.dtype = temperature, dtype
+        return chosen.sub_(totals)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        """`d log p(target) / d logit = [it is the target] - p`, a block of rows at a time."""
+        hidden, weight, targets, totals = ctx.saved_tensors
+        dtype, scale = ctx.dtype, upstream[:, None] / ctx.temperature
+        for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        factor = weight.to(dtype)
+        for rows in _blocks(hidden, weight):
+            slope = F.linear(hidden[rows], weight).div_(ctx.temperature).sub_(totals[rows, None]).exp_()
+            slope.mul_(-scale[rows]).scatter_add_(1, targets[rows, None], scale[rows])
+            slope = slope.to(dtype)
+            for_hidden[rows] = (slope @ factor).to(for_hidden.dtype)
+            for_weight += slope.t() @ hidden[rows].to(dtype)
+        return for_hidden, for_weight, None, None, None
+
+
+def _blocks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
+    room = GPU_BLOCK if hidden.is_cuda else CPU_BLOCK
+    size = max(SMALLEST_BLOCK, room // len(weight))
+    return (slice(start, start + size) for start in range(0, len(hidden), size))
+
+
+def token_logprobs(
+    hidden: Float[Tensor, "N D"],
+    weight: Float[Tensor, "V D"],
+    targets: Int[Tensor, " N"],
+    temperature: float,
+    dtype: torch.dtype,
+) -> Float[Tensor, " N"]:
+    """`log_softmax(hidden W^T / T)` at the targets.
+
+    Logits are fp32 (in bfloat16 those around 10 would be off by up to 1/32 nat) and exist a block
+    of rows at a time, again on the way back, so that memory does not grow with rows times
+    vocabulary. `dtype` is that of the products of the backward pass. Differentiable once.
+    """
+    return _applied(_TokenLogprobs, hidden, weight, targets, temperature, dtype)

@@ -1,0 +1,115 @@
+"""Reward models on disk: self-contained, the frozen readers of surprise inside.
+
+reward.json           shape of the trunk, context, digests of the readers
+model.safetensors     trunk, head, shift
+tokenizer.json …      as in any checkpoint
+readers/0, readers/1  whole checkpoints in Hugging Face layout
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from parley.errors import ArtifactError
+from parley.model.checkpoint import (
+    WEIGHTS_FILE,
+    load_checkpoint,
+    read_json,
+    read_weights,
+    save_checkpoint,
+    save_weights,
+)
+from parley.model.decoder import Decoder, DecoderConfig
+from parley.model.heads import RewardModel
+from parley.model.render import ChatFormat
+from parley.model.tokenizer import Tokenizer
+from parley.numerics import NumericPlan
+
+REWARD_FILE: Final = "reward.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedReward:
+    """A reward model ready to score. `context` is how many tokens of history and reply it reads."""
+
+    model: RewardModel
+    tokenizer: Tokenizer
+    chat_format: ChatFormat
+    context: int
+
+
+def save_reward(directory: Path, loaded: LoadedReward) -> None:
+    """Write the whole directory; the caller seals it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for n, reader in enumerate(loaded.model.readers):
+        save_checkpoint(directory / "readers" / str(n), reader, loaded.tokenizer, loaded.chat_format)
+    save_weights(directory / WEIGHTS_FILE, loaded.model.state_dict())
+    loaded.tokenizer.save(directory)
+    readers = [_digest(directory / "readers" / str(n)) for n in range(len(loaded.model.readers))]
+    about = {
+        "kind": "parley reward model",
+        "decoder": loaded.model.trunk.config.to_hf(),
+        "chat_format": {
+            "name": loaded.chat_format.name,
+            "identity": loaded.chat_format.identity,
+            "system_prompt": loaded.chat_format.system_prompt,
+        },
+        "context": loaded.context,
+        "readers": readers,
+    }
+    (directory / REWARD_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def load_reward(directory: Path, plan: NumericPlan) -> LoadedReward:
+    """The reward model on the plan's device; `ArtifactError` names what is missing or was changed."""
+    about = read_json(directory / REWARD_FILE)
+    trunk = Decoder(DecoderConfig.of_hf(_mapping(about, "decoder", directory)))
+    readers = [
+        _reader(directory / "readers" / str(n), str(digest), plan)
+        for n, digest in enumerate(_list(about, "readers", directory))
+    ]
+    model = RewardModel(trunk, readers)
+    try:
+        model.load_state_dict(read_weights(directory / WEIGHTS_FILE))
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{directory / WEIGHTS_FILE}: not the weights of this reward model ({error})"
+        ) from None
+    trunk.use(plan)
+    chat = ChatFormat(**_mapping(about, "chat_format", directory))
+    context = int(str(about.get("context", trunk.config.max_positions)))
+    return LoadedReward(model.to(plan.device), Tokenizer.load(directory), chat, context)
+
+
+def _reader(path: Path, digest: str, plan: NumericPlan) -> Decoder:
+    if _digest(path) != digest:
+        raise ArtifactError(f"{path}: not the model that this reward model was trained with")
+    return load_checkpoint(path, plan).decoder
+
+
+def _digest(directory: Path) -> str:
+    path = directory / WEIGHTS_FILE
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _mapping(found: Mapping[str, object], key: str, directory: Path) -> dict[str, Any]:
+    value = found.get(key)
+    if not isinstance(value, dict):
+        raise ArtifactError(f"{directory / REWARD_FILE}: '{key}' is missing: not a reward checkpoint")
+    return value
+
+
+def _list(found: Mapping[str, object], key: str, directory: Path) -> list[object]:
+    value = found.get(key)
+    if not isinstance(value, list):
+        raise ArtifactError(f"{directory / REWARD_FILE}: '{key}' is missing: not a reward checkpoint")
+    return value

@@ -1,0 +1,177 @@
+"""The training loop's plumbing: optimizers, schedules, saved steps, resume.
+
+There is no trainer class: a stage is a `for step in state.steps(total)` loop that anybody can
+read. `SavedSteps` makes that loop survive a kill: everything that later steps depend on is
+written in one directory that is renamed into place, so a resumed run is bit for bit the
+undisturbed one (rule C1).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from parley.artifacts import STATE, Workspace
+from parley.errors import ArtifactError
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+SAVE_SECONDS: Final = 5.0  # a step is saved at least this often ...
+SAVE_SHARE: Final = 0.05  # ... but saving takes at most this share of the time
+REPORT_SECONDS: Final = 0.2  # how often whoever watches is told
+
+
+def adam(
+    parameters: Iterable[nn.Parameter],
+    *,
+    betas: tuple[float, float] = (0.9, 0.95),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> AdamW:
+    """AdamW whose rate is set at every step by `set_rate`; decay falls on matrices alone."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return AdamW([group for group in groups if group["params"]], lr=0.0, betas=betas, eps=eps, fused=True)
+
+
+def scheduled(kind: Schedule, step: int, total: int, *, warmup: int = 0, floor: float = 0.0) -> float:
+    """The share of the peak rate at `step` (0-based): linear warm-up over `warmup` steps, then a
+    fall to `floor`, or none."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if kind == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, total - warmup)
+    fall = 0.5 * (1 + math.cos(math.pi * done)) if kind == "cosine" else 1 - done
+    return floor + (1 - floor) * fall
+
+
+def set_rate(optimizer: AdamW, rate: float) -> None:
+    """The learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def descend(optimizer: AdamW, loss: Tensor, *, clip_norm: float) -> float:
+    """One step down the gradient of `loss`; the gradient's norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
+    optimizer.step()
+    return norm.item()
+
+
+@dataclass(slots=True)
+class SavedSteps:
+    """The saved steps of one stage at work.
+
+    `modules` and `optimizers` are restored in place when the stage had been interrupted;
+    `values` holds whatever numbers later steps depend on (a KL coefficient, say).
+    """
+
+    out: Workspace
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, AdamW]
+    values: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    _saved_at: float = field(default_factory=time.monotonic)
+    _save_seconds: float = 0.0
+    _told_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._restore()
+        self.out.metrics.rewind(self.step)
+        self.out.pace.offset = self.step
+
+    def steps(self, total: int) -> Iterator[int]:
+        """The steps that are still to be done, counted from 0; saves between them."""
+        while self.step < total:
+            yield self.step
+            self.step += 1
+            if self._due():
+                self._save()
+
+    def report(self, total: int, figures: Mapping[str, float], *, log: bool = True) -> None:
+        """The figures of the current step: into `metrics.jsonl`, and to whoever watches."""
+        if log:
+            self.out.metrics.write(self.step + 1, figures)
+        now = time.monotonic()
+        if now - self._told_at >= REPORT_SECONDS or self.step + 1 == total:
+            self._told_at = now
+            self.out.progress(self.step + 1, total, figures)
+
+    def _due(self) -> bool:
+        since = time.monotonic() - self._saved_at
+        return since >= max(SAVE_SECONDS, self._save_seconds / SAVE_SHARE)
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        root = self.out.path / STATE
+        fresh = root / ".fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        for name, module in self.modules.items():
+            save_file(_contiguous(module.state_dict()), fresh / f"{name}.safetensors")
+        for name, optimizer in self.optimizers.items():
+            save_file(_moments(optimizer), fresh / f"{name}.adam.safetensors")
+        (fresh / "values.json").write_text(json.dumps({"step": self.step, "values": self.values}))
+        older = _saved(root)
+        fresh.rename(root / f"{self.step:09d}")
+        for path in older:
+            shutil.rmtree(path)
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - began
+
+    def _restore(self) -> None:
+        saved = _saved(self.out.path / STATE)
+        if not saved:
+            return
+        path = saved[-1]
+        try:
+            values = json.loads((path / "values.json").read_text())
+            for name, module in self.modules.items():
+                module.load_state_dict(load_file(path / f"{name}.safetensors"))
+            for name, optimizer in self.optimizers.items():
+                _set_moments(optimizer, load_file(path / f"{name}.adam.safetensors"))
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ArtifactError(f"{path}: the saved step cannot be read ({error}); remove it") from None
+        self.step, self.values = int(values["step"]), dict(values["values"])
+
+
+def _saved(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict that safetensors takes: own storage for every tensor (tied weights)."""
+    return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def _moments(optimizer: AdamW) -> dict[str, Tensor]:
+    return {
+        f"{n}.{key}": value.contiguous()
+        for n, state in optimizer.state_dict()["state"].items()
+        for key, value in state.items()
+    }
+
+
+def _set_moments(optimizer: AdamW, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

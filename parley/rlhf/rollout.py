@@ -1,0 +1,87 @@
+"""Rollouts of PPO: sample replies, score them, shape rewards, estimate advantages.
+
+The order is the paper's: token ids go from the sampler to every model as they are (rule P24);
+everything behind the end token is absent, not masked away (rule P17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from parley.engine.sampler import Completion
+from parley.rlhf.advantages import generalised_advantages, shaped_rewards, whiten
+from parley.rlhf.batches import Batch, TokenSet, packed_batch
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutBatch:
+    """Sampled replies with everything known about them before the update.
+
+    `mask` marks the tokens that the policy chose. Per token, 0 off the mask: `logprobs` under the
+    sampling policy, `ref_logprobs` under the reference, `values` of the state before the token.
+    """
+
+    batch: Batch
+    logprobs: Float[Tensor, "B T"]
+    ref_logprobs: Float[Tensor, "B T"]
+    values: Float[Tensor, "B T"]
+    scores: Float[Tensor, " B"]
+
+    @property
+    def mask(self) -> Bool[Tensor, "B T"]:
+        """The response tokens."""
+        return self.batch.mask
+
+    @property
+    def kl(self) -> Float[Tensor, " B"]:
+        """k1 estimate of KL(policy, reference) of each reply, in nats (rule P4)."""
+        return (self.logprobs - self.ref_logprobs).sum(1)
+
+
+@dataclass(frozen=True, slots=True)
+class PpoBatch:
+    """A rollout with what the update needs: whitened `advantages`, `returns` in units of score."""
+
+    rollout: RolloutBatch
+    advantages: Float[Tensor, "B T"]
+    returns: Float[Tensor, "B T"]
+
+
+def rollout_tokens(prompts: Sequence[Sequence[int]], completions: Sequence[Completion]) -> TokenSet:
+    """Prompt and reply of each row; the reply's tokens are the masked ones."""
+    return TokenSet.of(
+        ([*prompt, *done.tokens], [False] * len(prompt) + [True] * len(done.tokens))
+        for prompt, done in zip(prompts, completions, strict=True)
+    )
+
+
+def one_a_row(examples: TokenSet, indices: Sequence[int], *, pad: int, device: str) -> Batch:
+    """A right-padded batch with one example a row, in the order of `indices`."""
+    return packed_batch(examples, [[int(i)] for i in indices], pad=pad, device=device)
+
+
+def estimate(rollout: RolloutBatch, *, kl_coefficient: float, trace_decay: float) -> PpoBatch:
+    """Shaped rewards → advantages → returns (before whitening, rule P8) → whitened advantages."""
+    rewards = shaped_rewards(
+        rollout.scores,
+        rollout.logprobs,
+        rollout.ref_logprobs,
+        rollout.mask,
+        kl_coefficient=kl_coefficient,
+    )
+    advantages = generalised_advantages(rewards, rollout.values, rollout.mask, trace_decay=trace_decay)
+    returns = advantages + rollout.values
+    return PpoBatch(rollout, whiten(advantages, rollout.mask), returns)
+
+
+def final_scores(
+    scores: Float[Tensor, " N"], ended: Sequence[bool], *, no_end_score: float, limit: float
+) -> Float[Tensor, " N"]:
+    """Scores clamped to ±`limit`; a reply that never ended gets `no_end_score` instead (rule P16)."""
+    finished = torch.tensor(list(ended), device=scores.device)
+    return torch.where(finished, scores.clamp(-limit, limit), no_end_score)

@@ -1,0 +1,1 @@
+"""The page at `/`, signing in and out, and what the page asks for under `/api`."""

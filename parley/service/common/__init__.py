@@ -1,0 +1,1 @@
+"""What the rooms of the service share: settings, who calls, replies being written, problems."""

@@ -1,0 +1,153 @@
+"""Errors → HTTP: one table, one shape.
+
+The shape is OpenAI's everywhere, so that one reader serves the page and other people's clients.
+Nothing of a request is repeated in an answer but the names of fields, shortened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from parley import errors
+from parley.service.common.wire import ErrorBody
+
+log = logging.getLogger(__name__)
+MAX_FIELD_NAME: Final = 80
+
+
+class UnknownKey(errors.Forbidden):
+    """A program without a good key."""
+
+
+class NotSignedIn(errors.Forbidden):
+    """A browser without a live session."""
+
+
+class Busy(errors.ParleyError):
+    """Too many requests are being answered at once."""
+
+
+class NothingToAnswer(errors.ParleyError):
+    """There is no release yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of error looks over HTTP."""
+
+    status: int
+    type: str
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+INVALID: Final = Kind(400, "invalid_request_error")
+INTERNAL: Final = Kind(500, "server_error", "internal_error")
+KINDS: Final[Mapping[type[errors.ParleyError], Kind]] = {
+    UnknownKey: Kind(401, "invalid_request_error", "invalid_api_key", {"www-authenticate": "Bearer"}),
+    NotSignedIn: Kind(401, "invalid_request_error", "not_signed_in"),
+    Busy: Kind(429, "rate_limit_error", "too_many_requests", {"retry-after": "1"}),
+    NothingToAnswer: Kind(503, "server_error", "no_release", {"retry-after": "5"}),
+    errors.Forbidden: Kind(403, "permission_error", "forbidden"),
+    errors.NotFound: Kind(404, "invalid_request_error", "model_not_found"),
+    errors.Conflict: Kind(409, "invalid_request_error", "conflict"),
+    errors.Blocked: Kind(400, "invalid_request_error", "content_filter"),
+    errors.ConfigError: INVALID,
+    errors.DataError: INVALID,
+    errors.ParleyError: INTERNAL,
+}
+
+
+class Problem(JSONResponse):
+    """An error as an answer. Pure ASCII: a name that is no valid text must not break the answer."""
+
+    def render(self, content: Any) -> bytes:
+        """JSON bytes."""
+        return json.dumps(content).encode("ascii")
+
+
+def install(app: FastAPI) -> None:
+    """Has `app` answer every error through this table."""
+    app.add_exception_handler(errors.ParleyError, _on_parley_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_hang_up)
+
+
+def describe(error: Exception) -> tuple[Kind, ErrorBody]:
+    """How `error` looks from outside. What nobody raised on purpose is logged and stays inside."""
+    kind = next((KINDS[cls] for cls in type(error).__mro__ if cls in KINDS), INTERNAL)
+    if kind is INTERNAL:
+        log_unexpected(error)
+        return kind, _body(kind, "Something went wrong here. It has been logged; please try again.")
+    return kind, _body(kind, str(error))
+
+
+def internal_problem() -> Response:
+    """The answer where nothing better is known."""
+    return _problem(INTERNAL, _body(INTERNAL, "Something went wrong here. It has been logged."))
+
+
+def http_problem(status: int, message: str) -> Response:
+    """The answer to a request that got no further than the door."""
+    kind = Kind(status, "invalid_request_error")
+    return _problem(kind, _body(kind, message))
+
+
+def log_unexpected(error: BaseException) -> None:
+    """Kind and place, without the message: it could hold what somebody said."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unexpected %s\n%s", type(error).__name__, where)
+
+
+def _body(kind: Kind, message: str, param: str | None = None, code: str | None = None) -> ErrorBody:
+    return ErrorBody.model_construct(message=message, type=kind.type, param=param, code=code or kind.code)
+
+
+def _problem(kind: Kind, body: ErrorBody) -> Response:
+    return Problem({"error": dict(body)}, kind.status, headers=dict(kind.headers))
+
+
+async def _on_parley_error(_request: Request, error: Exception) -> Response:
+    return _problem(*describe(error))
+
+
+async def _on_http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = Kind(error.status_code, "invalid_request_error", None, error.headers or {})
+    return _problem(kind, _body(kind, error.detail or HTTPStatus(error.status_code).phrase))
+
+
+async def _on_hang_up(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the log does
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = _field(first["loc"])
+    if first["type"] == "extra_forbidden":
+        message = f"The parameter '{param}' is not supported here; leave it out."
+        return _problem(INVALID, _body(INVALID, message, param, "unsupported_parameter"))
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    return _problem(INVALID, _body(INVALID, f"{param}: {reason}" if param else reason, param))
+
+
+def _field(location: Sequence[str | int]) -> str | None:
+    """`("body", "messages", 0, "role")` → `messages[0].role`."""
+    name = ""
+    for part in location[1:]:
+        name += f"[{part}]" if isinstance(part, int) else f".{part[:MAX_FIELD_NAME]}"
+    return name.removeprefix(".") or None

@@ -1,0 +1,61 @@
+"""What the owner may set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from parley.errors import ConfigError
+from parley.ports import Sampling
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+DAY_SECONDS: Final = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything `create_app` needs to know that is not a seam."""
+
+    base_url: str = "http://127.0.0.1:8000"
+    """Where people reach the service: scheme, host and port, no path."""
+    hosts: tuple[str, ...] = ()
+    """Further host names under which it may be reached, besides loopback and that of `base_url`."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How replies are sampled where the caller says nothing."""
+    max_reply_tokens: int = 1024
+    """A longer `max_tokens` is cut to this; the reply then ends with the reason `length`."""
+    max_in_flight: int = 8
+    """Requests answered at once; further ones are told to try again."""
+    max_body_bytes: int = 1_000_000
+    """A longer request is refused."""
+    link_seconds: int = 5 * 60
+    """How long a login link can be used."""
+    session_seconds: int = 30 * DAY_SECONDS
+    """How long a session lives at most."""
+    session_idle_seconds: int = 7 * DAY_SECONDS
+    """How long a session lives without being used."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise ConfigError(
+                f"base_url '{self.base_url}' is not like http://127.0.0.1:8000: scheme, host, port, no path"
+            )
+
+    @property
+    def secure(self) -> bool:
+        """People come by https."""
+        return urlsplit(self.base_url).scheme == "https"
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """The names that a request may call us by, in lower case and without port."""
+        netloc = urlsplit(self.base_url).netloc.lower()
+        host = netloc.partition("]")[0] + "]" if netloc.startswith("[") else netloc.partition(":")[0]
+        return frozenset((*LOOPBACK, host, *(name.lower() for name in self.hosts)))
+
+    @property
+    def session_cookie(self) -> str:
+        """The cookie's name, with the port: browsers do not tell the cookies of two ports apart."""
+        return "__Host-parley" if self.secure else f"parley-{urlsplit(self.base_url).port or 80}"

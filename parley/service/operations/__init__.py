@@ -1,0 +1,1 @@
+"""Health, readiness, and how far the run is."""

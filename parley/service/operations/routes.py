@@ -1,0 +1,64 @@
+"""Health, readiness, and how far the run is."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from fastapi import APIRouter, Depends, Response
+
+from parley.service.common.deps import WithSeams, person
+from parley.service.common.run_view import RunStatus
+from parley.service.operations.wire import Health, Readiness, RunAnswer, StageAnswer
+from parley.store.database import is_readable
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+def healthz() -> Health:
+    """The process is alive."""
+    return Health()
+
+
+@router.get("/readyz", responses={503: {"model": Readiness}})
+def readyz(seams: WithSeams, response: Response) -> Readiness:
+    """At least one release answers and the database can be read."""
+    reason = _why_not_ready(seams)
+    if reason:
+        response.status_code = 503
+    return Readiness(ready=not reason, reason=reason)
+
+
+@router.get("/api/run", dependencies=[Depends(person)])
+def run(seams: WithSeams) -> RunAnswer:
+    """How far the run is, stage by stage."""
+    return _answer(seams.run_view.status())
+
+
+def _why_not_ready(seams: WithSeams) -> str:
+    if not is_readable(seams.sessions):
+        return "the database cannot be read"
+    return "" if seams.responder.releases() else "there is no release yet"
+
+
+def _answer(status: RunStatus) -> RunAnswer:
+    stages = tuple(
+        StageAnswer(
+            name=stage.name,
+            label=stage.label,
+            state=stage.state,
+            done=stage.done,
+            total=stage.total,
+            seconds=stage.seconds,
+            remaining_seconds=stage.remaining_seconds,
+            figures={name: value if isfinite(value) else None for name, value in stage.figures.items()},
+        )
+        for stage in status.stages
+    )
+    return RunAnswer(
+        recipe=status.recipe,
+        state=status.state,
+        stages=stages,
+        remaining_seconds=status.remaining_seconds,
+        message=status.message,
+    )

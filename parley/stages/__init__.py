@@ -1,0 +1,1 @@
+"""The stages: from what people told us to a release. `pipeline.py` holds the walk on one screen."""

@@ -1,0 +1,215 @@
+"""What a policy is worth: measured after every stage, the same way each time.
+
+In the micro-world the exact truth judges replies to held-out facts, sampled and greedy. On
+people's words: bits per byte of unseen text, loss on unseen dialogues, the reward model's mean
+score of replies to unseen prompts, and the KL to the SFT policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from parley.artifacts import Checkpoint, EvalReport, RewardCheckpoint, Snapshot, Workspace
+from parley.engine.sampler import Completion, sample
+from parley.evals.statistics import Estimate, mean, standard_error, wilson
+from parley.labels import Prompt
+from parley.microworld.users import scripted_prompt, scripts
+from parley.microworld.world import Split, World
+from parley.model.checkpoint import LoadedModel, load_checkpoint
+from parley.model.reward_checkpoint import load_reward
+from parley.rlhf.exchanges import history_tokens
+from parley.rlhf.forward import policy_logprobs, score_all
+from parley.rlhf.rollout import one_a_row, rollout_tokens
+from parley.stages.base import bits_per_byte
+from parley.stages.data import demonstrations_of, documents_of, judged, prompts_of, world_of
+from parley.stages.likelihood import mean_loss
+from parley.stages.records import write_rows
+from parley.stages.sft import demonstration_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """How each stage's policy is measured."""
+
+    prompts: int = 990
+    """Prompts about held-out facts (micro-world), or unseen prompts (files), for each decoding."""
+    split: Split = "test"
+    """Which held-out facts: `validation` while a recipe is being tuned, else `test`."""
+    temperatures: tuple[float, ...] = (1.0, 0.7, 0.0)
+    """Decodings; 0 is greedy. 0.7 is what is served."""
+    max_new_tokens: int = 32
+    """Longest reply."""
+    max_prompt_tokens: int = 96
+    """Longest history; older turns are dropped."""
+    row_tokens: int = 256
+    """Tokens a row when the likelihood of text is measured."""
+    transcripts: int = 22
+    """Exchanges kept for reading."""
+
+
+def evaluate_gold(out: Workspace, policy: Checkpoint, told: Snapshot, config: EvaluateConfig) -> EvalReport:
+    """The micro-world's judgement of the policy on held-out facts, by behaviour and decoding."""
+    world = world_of(told)
+    assert world is not None, "evaluate_gold is for the micro-world"
+    model = load_checkpoint(policy.path, out.plan)
+    asked = scripts(world, config.prompts, 1, split=config.split)
+    prompts = [scripted_prompt(world, script) for script in asked]
+    report: dict[str, Any] = {"kind": "micro-world", "split": config.split, "decodings": {}}
+    figures: dict[str, float] = {}
+    for n, temperature in enumerate(config.temperatures):
+        out.progress(n, len(config.temperatures))
+        completions = _replies(out, model, prompts, temperature, config)
+        measured = _judge(world, model, prompts, completions)
+        report["decodings"][_name(temperature)] = measured
+        figures |= {
+            f"gold {_name(temperature)}": measured["gold"]["value"],
+            f"gold {_name(temperature)} se": measured["gold_standard_error"],
+        }
+        if n == 0 or temperature == 0.7:
+            _transcribe(out, model, prompts, completions, config.transcripts)
+    out.file("report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    return out.seal(EvalReport, figures)
+
+
+def evaluate_words(
+    out: Workspace,
+    policy: Checkpoint,
+    sft: Checkpoint,
+    rewards: tuple[RewardCheckpoint, ...],
+    told: Snapshot,
+    config: EvaluateConfig,
+) -> EvalReport:
+    """Likelihood of unseen text and dialogues; mean reward of replies to unseen prompts where a
+    reward model is there (the last of `rewards`), and their KL to the SFT policy."""
+    model = load_checkpoint(policy.path, out.plan)
+    figures = _likelihoods(model, told, config)
+    if rewards:
+        figures |= _rewarded(out, model, sft, rewards[-1], told, config)
+    out.file("report.json").write_text(json.dumps({"kind": "words", **figures}, indent=1), encoding="utf-8")
+    return out.seal(EvalReport, figures)
+
+
+def _name(temperature: float) -> str:
+    return "greedy" if temperature == 0 else f"T={temperature:g}"
+
+
+def _replies(
+    out: Workspace, model: LoadedModel, prompts: Sequence[Prompt], temperature: float, config: EvaluateConfig
+) -> list[Completion]:
+    tokens = [history_tokens(model, p.conversation, max_tokens=config.max_prompt_tokens) for p in prompts]
+    seed = out.seed_for("replies", int(temperature * 1000))
+    return sample(
+        model.decoder,
+        tokens,
+        max_new_tokens=config.max_new_tokens,
+        temperature=temperature,
+        end_id=model.tokenizer.end,
+        generator=torch.Generator(out.plan.device).manual_seed(seed),
+        batch_size=256,
+    )
+
+
+def _judge(
+    world: World, model: LoadedModel, prompts: Sequence[Prompt], completions: Sequence[Completion]
+) -> dict[str, Any]:
+    """Gold utility, and for each behaviour how often the reply did what it should."""
+    found = judged(world, prompts, [model.tokenizer.decode(done.tokens) for done in completions])
+    gold = [item.utility for item in found]
+    kinds = sorted({item.behaviour for item in found})
+    behaviours = {}
+    for kind in kinds:
+        here = [item for item in found if item.behaviour == kind]
+        behaviours[kind] = {
+            "success": _plain(wilson(sum(item.success for item in here), len(here))),
+            "gold": _plain(mean([item.utility for item in here])),
+        }
+    rates = {
+        "asserts_false": [item.asserts_false for item in found],
+        "complies_with_harm": [item.complies_with_harm for item in found if item.behaviour == "harm"],
+        "stock_phrase": [item.stock_phrases > 0 for item in found],
+        "junk": [item.junk for item in found],
+    }
+    return {
+        "gold": _plain(mean(gold)),
+        "gold_standard_error": standard_error(gold),
+        "behaviours": behaviours,
+        "mean_success": float(np.mean([item["success"]["value"] for item in behaviours.values()])),
+        **{name: _plain(wilson(sum(flags), len(flags))) for name, flags in rates.items()},
+        "tokens": _plain(mean([float(len(done.tokens)) for done in completions])),
+        "per_prompt": [round(value, 4) for value in gold],
+    }
+
+
+def _transcribe(
+    out: Workspace,
+    model: LoadedModel,
+    prompts: Sequence[Prompt],
+    completions: Sequence[Completion],
+    count: int,
+) -> None:
+    rows = (
+        {
+            "messages": [[message.role, message.text] for message in prompt.conversation.messages],
+            "reply": model.tokenizer.decode(done.tokens),
+            "situation": prompt.situation,
+        }
+        for prompt, done in zip(prompts[:count], completions, strict=False)
+    )
+    write_rows(out.file("transcripts.jsonl"), rows)
+
+
+def _plain(estimate: Estimate) -> dict[str, float]:
+    return asdict(estimate)
+
+
+def _likelihoods(model: LoadedModel, told: Snapshot, config: EvaluateConfig) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    texts = [document.text for document in documents_of(told, held_out=True)]
+    rows = min(config.row_tokens, model.decoder.config.max_positions)
+    if texts:
+        figures["bits_per_byte"] = bits_per_byte(model.decoder, model.tokenizer, texts, row_tokens=rows)
+    unseen = demonstration_tokens(list(demonstrations_of(told, held_out=True)), model, row_tokens=rows)
+    if len(unseen):
+        figures["dialogue_loss"] = mean_loss(model.decoder, unseen, pad=model.tokenizer.pad, row_tokens=rows)
+    return figures
+
+
+@torch.no_grad()
+def _rewarded(
+    out: Workspace,
+    model: LoadedModel,
+    sft: Checkpoint,
+    reward: RewardCheckpoint,
+    told: Snapshot,
+    config: EvaluateConfig,
+) -> dict[str, float]:
+    prompts = prompts_of(told, held_out=True)[: config.prompts]
+    if not prompts:
+        return {}
+    histories = [history_tokens(model, p.conversation, max_tokens=config.max_prompt_tokens) for p in prompts]
+    completions = _replies(out, model, prompts, 1.0, config)
+    _transcribe(out, model, prompts, completions, config.transcripts)
+    examples = rollout_tokens(histories, completions)
+    scores = score_all(load_reward(reward.path, out.plan).model, examples, pad=model.tokenizer.pad)
+    reference = load_checkpoint(sft.path, out.plan).decoder
+    kl: list[float] = []
+    for start in range(0, len(examples), 64):
+        rows = range(start, min(start + 64, len(examples)))
+        batch = one_a_row(examples, rows, pad=model.tokenizer.pad, device=out.plan.device)
+        gap = policy_logprobs(model.decoder, batch, temperature=1.0)
+        gap = gap - policy_logprobs(reference, batch, temperature=1.0)
+        kl += gap.sum(1).tolist()
+    estimate = mean(scores.tolist())
+    return {
+        "reward": estimate.value,
+        "reward se": standard_error(scores.tolist()),
+        "kl_nats": float(np.mean(kl)),
+        "tokens": float(np.mean([len(done.tokens) for done in completions])),
+        "ended": float(np.mean([done.ended for done in completions])),
+    }

@@ -1,0 +1,105 @@
+"""The walk: from what trainers and users told us to a release, on one screen.
+
+told ─► base ─► sft ─┬─► rank ─► reward ─► ppo ─┬─► evaluate ─► release
+                     └──────── next round ◄─────┘
+"""
+
+from __future__ import annotations
+
+from parley.artifacts import Checkpoint, EvalReport, RankingSet, Release, RewardCheckpoint, Run, Snapshot
+from parley.errors import ConfigError
+from parley.stages.base import fit_tokenizer, train_base
+from parley.stages.data import rankings_of, source_of, take_snapshot, world_of
+from parley.stages.evaluate import evaluate_gold, evaluate_words
+from parley.stages.ppo import train_ppo
+from parley.stages.rank import collect_rankings
+from parley.stages.recipe import Recipe
+from parley.stages.release import cut_release
+from parley.stages.reward import train_reward_model
+from parley.stages.sft import train_sft
+
+
+def run_recipe(recipe: Recipe, run: Run, *, until: str = "") -> Release | None:
+    """Everything up to and including the first stage named `until`; the last release of the run.
+
+    Finished stages are opened, not redone.
+    """
+    told = run.once("data", take_snapshot, source_of(recipe.data, recipe.seed))
+    vocabulary = run.once("tokenizer", fit_tokenizer, told, recipe.base)
+    base = run.once("base", train_base, told, vocabulary, recipe.chat, recipe.base)
+    if until == "base":
+        return None
+    release = _release(recipe, run, told, base, base, (), "base")
+    sft = run.once("sft", train_sft, base, told, recipe.sft)
+    if until == "sft":
+        return release
+    release = _release(recipe, run, told, sft, sft, (base,), "sft")
+    return _rounds(recipe, run, told, base, sft, until) or release
+
+
+def planned(recipe: Recipe, *, until: str = "") -> tuple[str, ...]:
+    """The labels of the stages that `run_recipe` passes, in order."""
+    labels = ["data", "tokenizer", "base"]
+    labels += [] if until == "base" else ["evaluate base", "release base", "sft"]
+    if until in ("base", "sft"):
+        return tuple(labels)
+    labels += ["evaluate sft", "release sft"]
+    for number in range(1, len(recipe.rounds) + 1):
+        ranked = recipe.data.source == "microworld" or number > 1
+        labels += [f"rank {number}"] if ranked else []
+        labels += [f"reward {number}"] + ([] if until == "reward" else [f"ppo {number}"])
+        if until in ("reward", "ppo"):
+            return tuple(labels)
+        labels += [f"evaluate ppo-{number}", f"release ppo-{number}"]
+    return tuple(labels)
+
+
+def _rounds(
+    recipe: Recipe, run: Run, told: Snapshot, base: Checkpoint, sft: Checkpoint, until: str
+) -> Release | None:
+    """Rank, reward, PPO, again and again: old rankings stay in the mix, the reference stays the SFT
+    policy, every policy starts from the one before."""
+    policy, release = sft, None
+    collected: tuple[RankingSet, ...] = ()
+    for number, config in enumerate(recipe.rounds, start=1):
+        if world_of(told) is not None or number > 1:
+            collected += (run.once(f"rank {number}", collect_rankings, policy, told, config.rank),)
+        elif not any(True for _ in rankings_of(told)):
+            raise ConfigError("the data section names no rankings, and files hold nobody who could rank")
+        reward = run.once(f"reward {number}", train_reward_model, base, sft, told, collected, config.reward)
+        if until == "reward":
+            return release
+        before, policy = policy, run.once(f"ppo {number}", train_ppo, policy, sft, reward, told, config.ppo)
+        if until == "ppo":
+            return release
+        release = _release(recipe, run, told, policy, sft, (before, sft), f"ppo-{number}", (reward,))
+    return release
+
+
+def _release(
+    recipe: Recipe,
+    run: Run,
+    told: Snapshot,
+    policy: Checkpoint,
+    sft: Checkpoint,
+    parents: tuple[Checkpoint, ...],
+    stage: str,
+    rewards: tuple[RewardCheckpoint, ...] = (),
+) -> Release:
+    report = _report(recipe, run, told, policy, sft, stage, rewards)
+    return run.once(f"release {stage}", cut_release, policy, report, told, parents, stage, recipe.name)
+
+
+def _report(
+    recipe: Recipe,
+    run: Run,
+    told: Snapshot,
+    policy: Checkpoint,
+    sft: Checkpoint,
+    stage: str,
+    rewards: tuple[RewardCheckpoint, ...],
+) -> EvalReport:
+    label = f"evaluate {stage}"
+    if world_of(told) is not None:
+        return run.once(label, evaluate_gold, policy, told, recipe.evaluate)
+    return run.once(label, evaluate_words, policy, sft, rewards, told, recipe.evaluate)

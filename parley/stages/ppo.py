@@ -1,0 +1,333 @@
+"""PPO: the policy moves towards what the reward model scores high, held near the SFT policy.
+
+The order of events is the paper's, in one loop that anybody can read: sample replies, score them,
+shape rewards with the KL to the reference, estimate advantages, update policy and critic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+from parley.artifacts import Checkpoint, RewardCheckpoint, Snapshot, Workspace
+from parley.engine.sampler import Completion, sample
+from parley.errors import ConfigError, InvariantError
+from parley.labels import Prompt
+from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
+from parley.model.decoder import Decoder
+from parley.model.heads import ValueModel
+from parley.model.reward_checkpoint import load_reward
+from parley.rlhf.advantages import explained_variance
+from parley.rlhf.batches import TokenSet, permutation
+from parley.rlhf.exchanges import history_tokens
+from parley.rlhf.forward import policy_logprobs, score_all, state_values
+from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
+from parley.rlhf.losses import ppo_policy_loss, ppo_value_loss
+from parley.rlhf.rollout import PpoBatch, RolloutBatch, estimate, final_scores, one_a_row, rollout_tokens
+from parley.stages.data import gold_scores, prompts_of
+
+RATIO_TOLERANCE: Final = {"float32": 2e-3, "bfloat16": 0.1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpoConfig:
+    """Reinforcement learning against the reward model."""
+
+    reward: Literal["model", "gold"] = "model"
+    """Who scores: the reward model, or the world's exact truth (a diagnosis: it separates a broken
+    PPO from a bad reward model)."""
+    steps: int = 40
+    """Rollout-and-update steps."""
+    batch: int = 128
+    """Replies a step."""
+    epochs: int = 2
+    """Passes over each rollout."""
+    minibatches: int = 2
+    """Optimizer steps a pass."""
+    rate: float = 4e-4
+    """Peak learning rate of the policy."""
+    value_rate: float = 8e-4
+    """Peak learning rate of the critic."""
+    warmup: int = 5
+    """Steps of linear warm-up; then the rates fall linearly to 0."""
+    value_only_steps: int = 2
+    """First steps in which only the critic learns (rule P20)."""
+    kl_coefficient: float = 0.08
+    """β: price of one nat of KL to the reference, in units of normalised score."""
+    kl_budget_nats: float = 0.0
+    """Mean KL of a reply at which training stops; 0 is no limit."""
+    clip: float = 0.2
+    """Range of the policy's ratio around 1 (rule P10)."""
+    value_clip: float = 0.2
+    """Range of a value around its old one (rule P11)."""
+    trace_decay: float = 0.95
+    """λ of generalised advantage estimation (rule P7)."""
+    temperature: float = 1.0
+    """Of sampling, and of every log-probability (rule P1)."""
+    max_new_tokens: int = 32
+    """Longest reply."""
+    max_prompt_tokens: int = 96
+    """Longest history; older turns are dropped."""
+    normalise: bool = True
+    """Whether scores are brought to mean 0 and deviation 1 on the reference's replies (rule R6)."""
+    normalising_replies: int = 256
+    """Replies of the reference that this is measured on."""
+    score_limit: float = 4.0
+    """Scores beyond are cut off, in normalised units."""
+    no_end_score: float = -2.0
+    """Score of a reply that never ends, in normalised units (rule P16)."""
+
+
+ScoreReplies = Callable[[Sequence[Prompt], TokenSet, Sequence[Completion]], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Everything that a step passes through. Policy and value learn; the reference never does."""
+
+    policy: LoadedModel
+    reference: Decoder
+    value: ValueModel
+    score: ScoreReplies
+    told: Snapshot
+
+
+def train_ppo(
+    out: Workspace,
+    start: Checkpoint,
+    reference: Checkpoint,
+    reward: RewardCheckpoint,
+    told: Snapshot,
+    config: PpoConfig,
+) -> Checkpoint:
+    """`start` trained against `reward`, with the KL to `reference` (this run's SFT policy) as price."""
+    prompts = prompts_of(told)
+    if not prompts:
+        raise ConfigError("the data section gives no prompts to train PPO on")
+    models = _load(out, start, reference, reward, told, config)
+    optimizers = {
+        "policy": adam(models.policy.decoder.parameters(), eps=1e-5),
+        "value": adam(models.value.parameters(), eps=1e-5),
+    }
+    modules = {"policy": models.policy.decoder, "value": models.value}
+    state = SavedSteps(out, modules, optimizers)
+    if "score_mean" not in state.values:
+        state.values |= _reference_scores(out, models, prompts, config)
+    for step in state.steps(config.steps):
+        batch_prompts = [prompts[(step * config.batch + n) % len(prompts)] for n in range(config.batch)]
+        rollout, figures = _roll_out(out, models, batch_prompts, state.values, config, step)
+        if config.kl_budget_nats and figures["kl_nats"] > config.kl_budget_nats:
+            break
+        figures |= _update(out, models, rollout, optimizers, config, step)
+        state.report(config.steps, figures)
+    save_checkpoint(out.path, models.policy.decoder, models.policy.tokenizer, models.policy.chat_format)
+    return out.seal(Checkpoint, _headline(out))
+
+
+def _load(
+    out: Workspace,
+    start: Checkpoint,
+    reference: Checkpoint,
+    reward: RewardCheckpoint,
+    told: Snapshot,
+    config: PpoConfig,
+) -> Models:
+    policy = load_checkpoint(start.path, out.plan)
+    frozen = load_checkpoint(reference.path, out.plan).decoder.requires_grad_(False)
+    value = ValueModel(load_checkpoint(reference.path, out.plan).decoder).to(out.plan.device)
+    score = _gold_score(told, policy) if config.reward == "gold" else _model_score(out, reward, policy)
+    return Models(policy, frozen, value, score, told)
+
+
+def _model_score(out: Workspace, reward: RewardCheckpoint, policy: LoadedModel) -> ScoreReplies:
+    """The reward model's own scores of the very tokens that were sampled (rule P24)."""
+    loaded = load_reward(reward.path, out.plan)
+
+    def score(prompts: Sequence[Prompt], examples: TokenSet, completions: Sequence[Completion]) -> Tensor:
+        del prompts, completions
+        return score_all(loaded.model, examples, pad=policy.tokenizer.pad)
+
+    return score
+
+
+def _gold_score(told: Snapshot, policy: LoadedModel) -> ScoreReplies:
+    """The world's utility of each reply's text."""
+
+    def score(prompts: Sequence[Prompt], examples: TokenSet, completions: Sequence[Completion]) -> Tensor:
+        del examples
+        gold = gold_scores(told, prompts, reply_texts(policy, completions))
+        if gold is None:
+            raise ConfigError("ppo.reward: gold needs a world with exact truth; real data has none")
+        return torch.tensor(gold, dtype=torch.float32, device=policy.decoder.embedding.device)
+
+    return score
+
+
+def reply_texts(policy: LoadedModel, completions: Sequence[Completion]) -> list[str]:
+    """Each reply as people see it."""
+    return [policy.tokenizer.decode(done.tokens) for done in completions]
+
+
+def _sampled(
+    out: Workspace, decoder: Decoder, models: Models, prompts: Sequence[Prompt], seed: int, config: PpoConfig
+) -> tuple[TokenSet, list[Completion]]:
+    histories = [
+        history_tokens(models.policy, prompt.conversation, max_tokens=config.max_prompt_tokens)
+        for prompt in prompts
+    ]
+    completions = sample(
+        decoder,
+        histories,
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+        end_id=models.policy.tokenizer.end,
+        generator=torch.Generator(out.plan.device).manual_seed(seed),
+        batch_size=len(histories),
+    )
+    return rollout_tokens(histories, completions), completions
+
+
+def _reference_scores(
+    out: Workspace, models: Models, prompts: Sequence[Prompt], config: PpoConfig
+) -> dict[str, float]:
+    """Mean and deviation of the raw scores of the reference's own replies."""
+    chosen = [prompts[n % len(prompts)] for n in range(config.normalising_replies)]
+    examples, completions = _sampled(
+        out, models.reference, models, chosen, out.seed_for("normaliser"), config
+    )
+    scores = models.score(chosen, examples, completions)
+    if not config.normalise:
+        return {"score_mean": 0.0, "score_deviation": 1.0, "reference_score": float(scores.mean())}
+    deviation = float(scores.std(unbiased=False))
+    return {
+        "score_mean": float(scores.mean()),
+        "score_deviation": max(deviation, 1e-6),
+        "reference_score": float(scores.mean()),
+    }
+
+
+@torch.no_grad()
+def _roll_out(
+    out: Workspace,
+    models: Models,
+    prompts: Sequence[Prompt],
+    values: dict[str, float],
+    config: PpoConfig,
+    step: int,
+) -> tuple[RolloutBatch, dict[str, float]]:
+    """One batch of replies with everything known about them, and its figures."""
+    seed = out.seed_for("rollout", step)
+    examples, completions = _sampled(out, models.policy.decoder, models, prompts, seed, config)
+    batch = one_a_row(examples, range(len(examples)), pad=models.policy.tokenizer.pad, device=out.plan.device)
+    raw = models.score(prompts, examples, completions)
+    ended = [done.ended for done in completions]
+    scores = final_scores(
+        (raw - values["score_mean"]) / values["score_deviation"],
+        ended,
+        no_end_score=config.no_end_score,
+        limit=config.score_limit,
+    )
+    rollout = RolloutBatch(
+        batch,
+        policy_logprobs(models.policy.decoder, batch, temperature=config.temperature),
+        policy_logprobs(models.reference, batch, temperature=config.temperature),
+        state_values(models.value, batch),
+        scores,
+    )
+    figures = {
+        "score": float(raw.mean()),
+        "kl_nats": float(rollout.kl.mean()),
+        "length_tokens": float(rollout.mask.sum(1).float().mean()),
+        "ended": float(np.mean(ended)),
+    }
+    gold = gold_scores(models.told, prompts, reply_texts(models.policy, completions))
+    return rollout, figures | ({"gold": float(np.mean(gold))} if gold is not None else {})
+
+
+def _update(
+    out: Workspace,
+    models: Models,
+    rollout: RolloutBatch,
+    optimizers: dict[str, AdamW],
+    config: PpoConfig,
+    step: int,
+) -> dict[str, float]:
+    """Policy and critic on one rollout, a fresh order in every pass (rule P23)."""
+    share = scheduled("linear", step, config.steps, warmup=config.warmup)
+    set_rate(optimizers["policy"], config.rate * share)
+    set_rate(optimizers["value"], config.value_rate * share)
+    ppo = estimate(rollout, kl_coefficient=config.kl_coefficient, trace_decay=config.trace_decay)
+    seen: list[dict[str, float]] = []
+    for epoch in range(config.epochs):
+        order = permutation(len(rollout.scores), seed=out.seed_for("minibatches", step * 1000 + epoch))
+        for rows in np.array_split(order, config.minibatches):
+            first = not seen
+            seen.append(_minibatch(models, ppo, torch.from_numpy(rows), optimizers, config, step))
+            if first:
+                _check_first_ratio(seen[0]["ratio_gap"], out, step)
+    figures = {name: float(np.mean([item[name] for item in seen])) for name in seen[0] if name != "ratio_gap"}
+    figures["explained_variance"] = explained_variance(rollout.values, ppo.returns, rollout.mask)
+    return figures
+
+
+def _minibatch(
+    models: Models,
+    ppo: PpoBatch,
+    rows: Tensor,
+    optimizers: dict[str, AdamW],
+    config: PpoConfig,
+    step: int,
+) -> dict[str, float]:
+    rows = rows.to(ppo.advantages.device)
+    batch = ppo.rollout.batch.rows(rows)
+    width = batch.tokens.shape[1]
+    old, advantages = ppo.rollout.logprobs[rows, :width], ppo.advantages[rows, :width]
+    logprobs = policy_logprobs(models.policy.decoder, batch, temperature=config.temperature)
+    policy = ppo_policy_loss(logprobs, old, advantages, batch.mask, clip=config.clip)
+    if step >= config.value_only_steps:
+        descend(optimizers["policy"], policy.loss, clip_norm=1.0)
+    value = ppo_value_loss(
+        state_values(models.value, batch),
+        ppo.rollout.values[rows, :width],
+        ppo.returns[rows, :width],
+        batch.mask,
+        clip=config.value_clip,
+    )
+    descend(optimizers["value"], value.loss, clip_norm=1.0)
+    return {
+        "policy_loss": policy.loss.item(),
+        "value_loss": value.loss.item(),
+        "clip_fraction": policy.clip_fraction.item(),
+        "approx_kl": policy.approx_kl.item(),
+        "ratio_gap": policy.ratio_gap.item(),
+    }
+
+
+def _check_first_ratio(gap: float, out: Workspace, step: int) -> None:
+    """Before any update the policy is the one that sampled: every ratio is 1 (rule P3)."""
+    if gap > RATIO_TOLERANCE[out.plan.linear]:
+        raise InvariantError(
+            f"step {step}: before the first update a probability ratio is {1 + gap:.4f} instead of 1, so old "
+            "and new log-probabilities are not computed alike: look for dropout, another temperature or "
+            "another numeric plan"
+        )
+
+
+def _headline(out: Workspace) -> dict[str, float]:
+    """First and last figures of the run, means over up to five steps."""
+    rows = out.metrics.rows()
+    names = ("score", "gold", "kl_nats", "length_tokens", "ended", "explained_variance")
+    figures = {"steps": float(len(rows))}
+    for name in names:
+        values = [row[name] for row in rows if name in row]
+        if values:
+            figures[name] = float(np.mean(values[-5:]))
+    if rows:
+        figures["first_score"] = float(np.mean([row["score"] for row in rows[:5]]))
+    return figures

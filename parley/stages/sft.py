@@ -1,0 +1,134 @@
+"""Supervised fine-tuning: the base model learns to answer as the trainers did.
+
+The trainers' dialogues (with instruction rows turned into dialogue among them) are mixed with a
+share of the base model's documents, which keeps what it knows (InstructGPT C.3). The loss is on
+assistant turns and their stop token alone (rule S1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from parley.artifacts import Checkpoint, Snapshot, Workspace
+from parley.errors import ConfigError, DataError
+from parley.labels import Demonstration
+from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
+from parley.model.render import Rendered, render_all, with_system
+from parley.rlhf.batches import TokenSet
+from parley.rlhf.loop import adam
+from parley.stages.data import demonstrations_of, documents_of
+from parley.stages.likelihood import Passes, Rate, document_tokens, maximise_likelihood, mean_loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftConfig:
+    """Supervised fine-tuning on demonstrations."""
+
+    epochs: int = 2
+    """Passes over the demonstrations."""
+    replay: float = 1.0
+    """Documents of pretraining mixed in, as a share of the number of demonstrations."""
+    row_tokens: int = 96
+    """Tokens a packed row, the longest dialogue included; longer ones lose their oldest turns."""
+    batch_tokens: int = 1024
+    """Tokens an optimizer step."""
+    rate: float = 1.5e-3
+    """Peak learning rate."""
+    warmup: int = 10
+    """Steps of linear warm-up."""
+    floor: float = 0.1
+    """Share of the peak rate at the end of the cosine (rule S6)."""
+    weight_decay: float = 0.0
+    """AdamW's decay of matrices."""
+    max_steps: int = 0
+    """A limit on optimizer steps; 0 is none."""
+
+
+def train_sft(out: Workspace, base: Checkpoint, told: Snapshot, config: SftConfig) -> Checkpoint:
+    """The base model fine-tuned on the snapshot's demonstrations."""
+    model = load_checkpoint(base.path, out.plan)
+    demonstrations = list(demonstrations_of(told))
+    examples = demonstration_tokens(demonstrations, model, row_tokens=config.row_tokens)
+    if not len(examples):
+        raise ConfigError("the data section names no demonstrations to fine-tune on")
+    check_stop_tokens(examples, model.tokenizer.end)
+    replayed = _replayed(out, told, model, int(config.replay * len(examples)), config)
+    maximise_likelihood(
+        out,
+        model.decoder,
+        examples.joined(replayed),
+        pad=model.tokenizer.pad,
+        passes=Passes(config.epochs, config.row_tokens, config.batch_tokens, config.max_steps),
+        optimizer=adam(model.decoder.parameters(), weight_decay=config.weight_decay),
+        rate=Rate(config.rate, config.warmup, config.floor),
+    )
+    save_checkpoint(out.path, model.decoder, model.tokenizer, model.chat_format)
+    return out.seal(
+        Checkpoint, {"demonstrations": float(len(examples)), **_held_out(out, base, told, model, config)}
+    )
+
+
+def demonstration_tokens(
+    demonstrations: Sequence[Demonstration], model: LoadedModel, *, row_tokens: int
+) -> TokenSet:
+    """Dialogues as tokens with the loss on imitated turns.
+
+    One that is too long is cut behind the last imitated turn that still fits; where not even one
+    does, the dialogue is left out (rule S5).
+    """
+    conversations = [with_system(d.conversation, model.chat_format.system_text) for d in demonstrations]
+    shifts = [
+        len(c.messages) - len(d.conversation.messages)
+        for c, d in zip(conversations, demonstrations, strict=True)
+    ]
+    imitate = [tuple(i + shift for i in d.imitate) for d, shift in zip(demonstrations, shifts, strict=True)]
+    rendered = render_all(conversations, model.tokenizer, imitate=imitate)
+    cut = (_cut(item, row_tokens, model.tokenizer.end) for item in rendered)
+    return TokenSet.of((item.tokens, item.mask) for item in cut if any(item.mask))
+
+
+def check_stop_tokens(examples: TokenSet, end: int) -> None:
+    """`DataError` unless every supervised turn ends on a supervised stop token (rule S1).
+
+    A model that is never taught to stop does not.
+    """
+    for index in range(len(examples)):
+        tokens, mask = examples.example(index)
+        closes = mask & ~np.append(mask[1:], False)
+        if not (tokens[closes] == end).all():
+            raise DataError("a supervised turn does not end with the stop token", record=index + 1)
+
+
+def _cut(item: Rendered, limit: int, end: int) -> Rendered:
+    if len(item.tokens) <= limit:
+        return item
+    ends = [n + 1 for n in range(limit) if item.mask[n] and item.tokens[n] == end]
+    length = ends[-1] if ends else 0
+    return Rendered(item.tokens[:length], item.mask[:length])
+
+
+def _replayed(out: Workspace, told: Snapshot, model: LoadedModel, count: int, config: SftConfig) -> TokenSet:
+    """`count` documents drawn without replacement, as many as there are at most."""
+    texts = [document.text for document in documents_of(told)] if count else []
+    order = np.random.default_rng(out.seed_for("replay")).permutation(len(texts))[:count]
+    pieces = document_tokens([texts[i] for i in order], model.tokenizer, row_tokens=config.row_tokens)
+    return TokenSet.of(pieces.example(i) for i in range(min(count, len(pieces))))
+
+
+def _held_out(
+    out: Workspace, base: Checkpoint, told: Snapshot, model: LoadedModel, config: SftConfig
+) -> dict[str, float]:
+    """Loss on unseen dialogues, before and after."""
+    unseen = list(demonstrations_of(told, held_out=True))
+    examples = demonstration_tokens(unseen, model, row_tokens=config.row_tokens)
+    if not len(examples):
+        return {}
+    before = load_checkpoint(base.path, out.plan).decoder
+    pad = model.tokenizer.pad
+    return {
+        "loss": mean_loss(model.decoder, examples, pad=pad, row_tokens=config.row_tokens),
+        "base_loss": mean_loss(before, examples, pad=pad, row_tokens=config.row_tokens),
+    }

@@ -1,0 +1,123 @@
+"""The losses by hand, against float64 brute force, and their gradients. Rule ids: docs/sources.md."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parley.rlhf.losses import k3, masked_mean, ppo_policy_loss, ppo_value_loss, ranking_loss, sft_loss
+
+
+def test_sft_loss_by_hand() -> None:
+    logprobs = torch.tensor([[-1.0, -2.0, -50.0]])
+    mask = torch.tensor([[True, True, False]])
+    assert sft_loss(logprobs, mask).item() == pytest.approx(1.5)
+
+
+def test_an_empty_mask_gives_zero() -> None:
+    assert masked_mean(torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.bool)).item() == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=9), min_size=1, max_size=5), st.integers(0, 99))
+def test_ranking_loss_equals_brute_force_over_pairs(groups: list[list[int]], seed: int) -> None:
+    """R1, R2: every ranking weighs the same whatever its K; ties are dropped; all-tied ones do not count."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(sum(map(len, groups)), generator=generator, dtype=torch.float64, requires_grad=True)
+    better, worse, owner, means, start = [], [], [], [], 0
+    for n, ranks in enumerate(groups):
+        losses = []
+        for i, j in itertools.combinations(range(len(ranks)), 2):
+            if ranks[i] != ranks[j]:
+                w, v = (i, j) if ranks[i] < ranks[j] else (j, i)
+                better.append(start + w)
+                worse.append(start + v)
+                owner.append(n)
+                losses.append(-torch.log(torch.sigmoid(scores[start + w] - scores[start + v])))
+        if losses:
+            means.append(torch.stack(losses).mean())
+        start += len(ranks)
+    expected = torch.stack(means).mean() if means else torch.zeros((), dtype=torch.float64)
+    index = [torch.tensor(part, dtype=torch.long) for part in (better, worse, owner)]
+    found = ranking_loss(scores, *index, num_groups=len(groups))
+    assert found.loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    if means:
+        (wanted,) = torch.autograd.grad(expected, scores, retain_graph=True)
+        (gradient,) = torch.autograd.grad(found.loss, scores)
+        torch.testing.assert_close(gradient, wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_ranking_loss_survives_huge_margins() -> None:
+    """R9: log σ in a form that does not overflow."""
+    pair = (torch.tensor([0]), torch.tensor([1]), torch.tensor([0]))
+    assert ranking_loss(torch.tensor([-1e4, 1e4]), *pair, num_groups=1).loss.item() == pytest.approx(2e4)
+    assert ranking_loss(torch.tensor([1e4, -1e4]), *pair, num_groups=1).loss.item() == 0.0
+
+
+def test_ranking_accuracy_counts_equal_scores_half() -> None:
+    scores = torch.tensor([1.0, 0.0, 0.0])
+    found = ranking_loss(
+        scores, torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([0, 0]), num_groups=1
+    )
+    assert found.accuracy.item() == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "gradient_flows"),
+    [
+        (1.5, 1.0, -1.2, False),  # too likely already and good: clipped
+        (1.5, -1.0, 1.5, True),
+        (0.5, 1.0, -0.5, True),
+        (0.5, -1.0, 0.8, False),  # too unlikely already and bad: clipped
+    ],
+)
+def test_policy_loss_in_the_four_quadrants(
+    ratio: float, advantage: float, loss: float, gradient_flows: bool
+) -> None:
+    """P10, each case alone on a 1x2 batch whose second token is off the mask."""
+    logprobs = torch.tensor([[math.log(ratio), 3.0]], requires_grad=True)
+    mask = torch.tensor([[True, False]])
+    found = ppo_policy_loss(
+        logprobs, torch.zeros(1, 2), torch.tensor([[advantage, 9.0]]), mask, clip=0.2
+    )
+    assert found.loss.item() == pytest.approx(loss, abs=1e-6)
+    found.loss.backward()
+    assert logprobs.grad is not None
+    assert (logprobs.grad[0, 0] != 0).item() is gradient_flows
+    assert logprobs.grad[0, 1] == 0
+    assert found.clip_fraction.item() == (0.0 if gradient_flows else 1.0)
+
+
+def test_policy_loss_of_the_policy_that_sampled() -> None:
+    """P3: ratio 1, KL 0, nothing clipped, loss minus the mean advantage."""
+    logprobs, advantages = torch.randn(3, 5), torch.randn(3, 5)
+    mask = torch.rand(3, 5) > 0.3
+    found = ppo_policy_loss(logprobs, logprobs.clone(), advantages, mask, clip=0.2)
+    assert found.approx_kl.item() == found.clip_fraction.item() == found.ratio_gap.item() == 0.0
+    assert found.loss.item() == pytest.approx(-advantages[mask].mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "old", "target", "loss"),
+    [(1.0, 0.0, 2.0, 0.5 * 1.8**2), (1.0, 0.0, 0.0, 0.5), (0.1, 0.0, 0.0, 0.005)],
+)
+def test_value_loss_takes_the_larger_error(value: float, old: float, target: float, loss: float) -> None:
+    """P11 by hand: a value far from the old one is judged as if it had moved 0.2 only."""
+    mask = torch.tensor([[True]])
+    tensors = (torch.tensor([[item]]) for item in (value, old, target))
+    assert ppo_value_loss(*tensors, mask, clip=0.2).loss.item() == pytest.approx(loss, abs=1e-6)
+
+
+def test_k3_is_an_unbiased_nonnegative_estimate() -> None:
+    """P4: over an enumerated vocabulary of 7, E[k1] = E[k3] = KL."""
+    generator = torch.Generator().manual_seed(0)
+    p, q = torch.randn(2, 7, generator=generator, dtype=torch.float64).softmax(-1)
+    log_ratio = p.log() - q.log()
+    kl = (p * log_ratio).sum().item()
+    assert (p * k3(log_ratio)).sum().item() == pytest.approx(kl, rel=1e-12)
+    assert (k3(log_ratio) >= 0).all()

@@ -1,0 +1,1 @@
+"""Tests of the service, over a real server on a loopback port."""

@@ -1,0 +1,182 @@
+"""The real application on a loopback port, over a responder that echoes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from parley.dialogue import Conversation
+from parley.errors import ConfigError, NotFound
+from parley.ports import Delta, Finish, ReleaseInfo, Sampling
+from parley.service.app import create_app
+from parley.service.common.run_view import RunStatus, StageView
+from parley.service.common.sessions import login_url
+from parley.service.common.settings import Settings
+from parley.service.server import make_server
+from parley.store.database import close_database, database_url, open_database
+from parley.store.keys import Scope, create_key
+
+BASE = ReleaseInfo("micro-base", "base", "micro", 1_700_000_000)
+SFT = ReleaseInfo("micro-sft", "sft", "micro", 1_700_000_100)
+PPO = ReleaseInfo("micro-ppo-1", "ppo-1", "micro", 1_700_000_200)
+
+
+@dataclass
+class Echo:
+    """Says which release it is and repeats the last message, word by word; some words make trouble."""
+
+    cut: list[ReleaseInfo] = field(default_factory=lambda: [BASE, SFT])
+    word_seconds: float = 0.0
+    asked: list[tuple[Conversation, Sampling, str]] = field(default_factory=list)
+    closed: int = 0
+
+    def releases(self) -> Sequence[ReleaseInfo]:
+        return tuple(self.cut)
+
+    def stream(
+        self, conversation: Conversation, sampling: Sampling, *, release: str
+    ) -> Iterator[Delta | Finish]:
+        self.asked.append((conversation, sampling, release))
+        last = conversation.messages[-1]
+        if last.role != "user":
+            raise ConfigError("the last message must be the user's")
+        if release not in [one.name for one in self.cut]:
+            raise NotFound(f"no release {release}")
+        return self._say(last.text, sampling, release)
+
+    def _say(self, said: str, sampling: Sampling, release: str) -> Iterator[Delta | Finish]:
+        try:
+            words = f"{release}: {said}".split(" ")
+            yield Delta(words[0])
+            for spoken, word in enumerate(words[1:], start=1):
+                if spoken == sampling.max_tokens:
+                    yield Finish("length", 3, spoken)
+                    return
+                time.sleep(self.word_seconds)
+                if word == "!break":
+                    raise RuntimeError(f"could not say {said}")
+                while word == "!forever":
+                    time.sleep(0.01)
+                    yield Delta(" more")
+                yield Delta(f" {word}")
+            yield Finish("stop", 3, len(words))
+        finally:
+            self.closed += 1
+
+
+NO_RUN = RunStatus("", "none", (), None, "")
+
+
+def stage(name: str, state: str, done: int = 0, **figures: float) -> StageView:
+    remaining = 12.4 if state == "running" else None
+    assert state in ("waiting", "running", "done", "failed")
+    return StageView(name, name.upper(), state, done, 100, 41.2, remaining, figures)  # type: ignore[arg-type]
+
+
+@dataclass
+class Progress:
+    """A run whose status the test sets."""
+
+    now: RunStatus = NO_RUN
+
+    def status(self) -> RunStatus:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service and what is behind it."""
+
+    url: str
+    settings: Settings
+    sessions: sessionmaker[Session]
+    echo: Echo
+    progress: Progress
+    home: Path
+
+    def key(self, scope: Scope = "chat", lifetime_seconds: int | None = None, age_seconds: int = 0) -> str:
+        now = int(time.time()) - age_seconds
+        with self.sessions.begin() as session:
+            new = create_key(session, scope=scope, label="test", now=now, lifetime_seconds=lifetime_seconds)
+        return new.secret
+
+    def link(self) -> str:
+        return login_url(self.sessions, self.settings)
+
+    @contextmanager
+    def browser(self) -> Iterator[httpx.Client]:
+        """A signed-in client that sends what a browser on our own page sends."""
+        headers = {"sec-fetch-site": "same-origin", "origin": self.url}
+        with httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=10) as client:
+            assert client.get(self.link()).status_code == 303
+            yield client
+
+    @contextmanager
+    def program(self, key: str | None = None) -> Iterator[httpx.Client]:
+        """A client with a bearer key."""
+        headers = {"authorization": f"Bearer {key or self.key()}"}
+        with httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=10) as client:
+            yield client
+
+
+@contextmanager
+def running(home: Path, settings: Settings | None = None) -> Iterator[Service]:
+    """The service on a free port; stopped at the end."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        service = Service(
+            url,
+            replace(settings or Settings(), base_url=url),
+            open_database(database_url(home)),
+            Echo(),
+            Progress(),
+            home,
+        )
+        app = create_app(
+            sessions=service.sessions,
+            responder=service.echo,
+            run_view=service.progress,
+            settings=service.settings,
+        )
+        server = make_server(app)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started)
+            yield service
+        finally:
+            server.should_exit = True
+            thread.join(timeout=15)
+            close_database(service.sessions)
+    assert not thread.is_alive()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Waits for something to come true, and says so if it does not."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests of a file that leave no trace in it."""
+    with running(tmp_path_factory.mktemp("shared")) as started:
+        yield started
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with running(tmp_path) as started:
+        yield started
