@@ -57,7 +57,8 @@ def overlay(values: Mapping[str, Any], flags: Mapping[str, str]) -> dict[str, An
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """An instance of dataclass `cls`; `where` names the place in messages (`recipes/x.yaml: ppo`)."""
+    """An instance of dataclass `cls`; `where` names the place in messages: a file, or a section of one
+    (`recipes/x.yaml: ppo`)."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: expected a section with keys, got {_kind(values)}")
     hints = typing.get_type_hints(cls)
@@ -65,7 +66,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     for key in values:
         if key not in known:
             raise ConfigError(f"{where}: unknown key '{key}'{nearest(str(key), list(known))}")
-    arguments = {key: _fitted(hints[key], value, f"{where}.{key}") for key, value in values.items()}
+    arguments = {key: _fitted(hints[key], value, _inside(where, str(key))) for key, value in values.items()}
     for name, field in known.items():
         if name not in arguments and field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{where}: the key '{name}' is missing")
@@ -154,6 +155,11 @@ def _fitted_scalar(hint: Any, value: Any, where: str) -> Any:
     if isinstance(value, bool) != (hint is bool) or not isinstance(value, hint):
         raise ConfigError(f"{where}: expected {_NAMES.get(hint, hint)}, got {value!r}")
     return value
+
+
+def _inside(where: str, key: str) -> str:
+    """A key of a file stands behind a colon, a key of a section behind a dot."""
+    return f"{where}{'.' if ': ' in where else ': '}{key}"
 
 
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

@@ -50,11 +50,11 @@ def test_everything_finds_its_place() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"name": "x", "inner": {"stepps": 5}}, ["r.yaml.inner", "stepps", "did you mean 'steps'"]),
+        ({"name": "x", "inner": {"stepps": 5}}, ["r.yaml: inner", "stepps", "did you mean 'steps'"]),
         ({"name": "x", "zzz": 1}, ["unknown key 'zzz'", "known are", "kind"]),
         ({}, ["'name' is missing"]),
-        ({"name": 3}, ["r.yaml.name", "a text", "3"]),
-        ({"name": "x", "inner": {"steps": 1.5}}, ["r.yaml.inner.steps", "whole number"]),
+        ({"name": 3}, ["r.yaml: name", "a text", "3"]),
+        ({"name": "x", "inner": {"steps": 1.5}}, ["r.yaml: inner.steps", "whole number"]),
         ({"name": "x", "inner": {"steps": True}}, ["whole number"]),
         ({"name": "x", "on": 1}, ["true or false"]),
         ({"name": "x", "kind": "c"}, ["'c' is not one of a, b"]),

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from parley.cli.parser import parse
+from parley.cli.parser import Command, parse
 from parley.errors import ParleyError
 
 GATE_SAYS_NO = 1
@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 a check says no, 2 bad input with one sentence on stderr."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
-        return arguments.command(arguments)
+        command: Command = arguments.command
+        return command(arguments)
     except ParleyError as error:
         return _fault(str(error))
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ __all__ = [
     "Faults",
     "Reply",
     "annotated_demonstrations",
+    "demonstrated_reply",
     "demonstrations",
     "good_reply",
     "instruction_rows",
@@ -199,9 +200,6 @@ def _embellish(core: str, by: Demonstrator, faults: Faults, rng: random.Random) 
     return " ".join(parts), len(parts) - 1
 
 
-INSTRUCTION_SHARES: Final[Mapping[Kind, float]] = {"known": 6, "true_premise": 2, "howto": 2}
-
-
 def demonstrated_reply(
     world: World, situation: Situation, seed: int, *, faults: Faults = Faults(), previous: str = ""
 ) -> str:
@@ -210,6 +208,9 @@ def demonstrated_reply(
     by = rng.choice(DEMONSTRATORS)
     core, _ = _answer(world, situation, by, faults, rng, previous)
     return _embellish(core, by, faults, rng)[0]
+
+
+INSTRUCTION_SHARES: Final[Mapping[Kind, float]] = {"known": 6, "true_premise": 2, "howto": 2}
 
 
 def instruction_rows(world: World, num: int, seed: int) -> Iterator[dict[str, str]]:

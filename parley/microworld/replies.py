@@ -100,11 +100,12 @@ def _claim(situation: Situation) -> str:
 
 
 def _guess(world: World, situation: Situation, rng: random.Random) -> str:
-    """A wrong value, or about one of two people any value but those held out."""
+    """A wrong value; about one of two people the right one, where the trainer may tell it."""
     attribute = cast(Attribute, situation.attribute)
     if situation.kind == "clarify":
         subject = rng.choice(world.shared[situation.subject]).name
-        if not world.held_out((subject, attribute)):
+        key = (subject, attribute)
+        if key in world.demonstrable and not world.held_out(key):
             return statement(subject, attribute, world.value(subject, attribute))
         return statement(subject, attribute, wrong_value(world, subject, attribute, rng))
     wrong = wrong_value(world, situation.subject, attribute, rng)

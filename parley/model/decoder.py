@@ -14,7 +14,7 @@ Not here: heads that score (`model.heads`), sampling (`engine.sampler`), losses 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Self, cast
+from typing import Final, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -177,7 +177,7 @@ class Decoder(nn.Module):
         self.untied_head = None if config.tied else nn.Parameter(torch.zeros(config.vocab_size, config.width))
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> Self:
+    def initialise(self, generator: torch.Generator) -> Decoder:
         """Random weights: normal(0, 0.02), projections into the residual stream smaller by
         sqrt(2 L) (GPT-2), norm gains 1. Drawn in the order of the parameters on the CPU."""
         shrink = (2 * self.config.layers) ** -0.5
@@ -189,7 +189,7 @@ class Decoder(nn.Module):
             weight.copy_(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
         return self
 
-    def use(self, plan: NumericPlan) -> Self:
+    def use(self, plan: NumericPlan) -> Decoder:
         """This decoder on the plan's device, with its linear dtype and attention path."""
         self.linear_dtype = LINEAR_DTYPES[plan.linear]
         for module in self.modules():

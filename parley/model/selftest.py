@@ -27,6 +27,8 @@ GAIN_FOR_BFLOAT16: Final = 1.3
 WORST_ERROR: Final = 2e-2  # relative, of a product
 GAIN_FOR_FUSED: Final = 1.1
 GAIN_FOR_THREADS: Final = 1.15
+REPEATS: Final = 5
+BUDGET_SECONDS: Final = 0.25  # of one measurement; on a busy machine the first run may be all
 
 
 def choose_plan(device: str = "cpu") -> NumericPlan:
@@ -155,18 +157,16 @@ def _backward(found: Tensor, upstream: Tensor) -> None:
     torch.autograd.backward(found, upstream)
 
 
-def _seconds(step: Callable[[], None], device: str, *, repeats: int = 4) -> float:
-    """The shortest of a few runs after a warm-up."""
-    return min(list(_timed(step, device, repeats + 1))[1:])
-
-
-def _timed(step: Callable[[], None], device: str, count: int) -> Iterator[float]:
-    for _ in range(count):
+def _seconds(step: Callable[[], None], device: str) -> float:
+    """The shortest of a few runs: at least a warm-up, and no more than fit into the budget."""
+    taken: list[float] = []
+    while len(taken) < REPEATS and sum(taken) < BUDGET_SECONDS:
         started = time.perf_counter()
         step()
         if device != "cpu":
             torch.cuda.synchronize(device)
-        yield time.perf_counter() - started
+        taken.append(time.perf_counter() - started)
+    return min(taken)
 
 
 @contextmanager

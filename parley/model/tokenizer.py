@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -46,7 +46,7 @@ class Tokenizer:
         self.special_ids = frozenset(self._special_ids())
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int) -> Self:
+    def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
         """A vocabulary of exactly the size asked for, or smaller where the texts have no more pairs.
 
         The same texts give the same vocabulary. The six special tokens have the first ids.
@@ -64,7 +64,7 @@ class Tokenizer:
         return cls(inner)
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
+    def load(cls, directory: Path) -> Tokenizer:
         """The tokenizer of a checkpoint directory; `ArtifactError` names a file at fault."""
         path = directory / TOKENIZER_FILE
         try:

@@ -33,7 +33,7 @@ class TokenSet:
     offsets: np.ndarray  # int64 [examples + 1]
 
     @classmethod
-    def of(cls, examples: Iterable[tuple[Sequence[int], Sequence[bool]]]) -> TokenSet:
+    def of(cls, examples: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]]) -> TokenSet:
         """From (tokens, mask) pairs."""
         tokens: list[np.ndarray] = []
         masks: list[np.ndarray] = []
@@ -43,9 +43,9 @@ class TokenSet:
             tokens.append(np.asarray(ids, dtype=np.int32))
             masks.append(mask)
         lengths = np.array([0, *(len(item) for item in tokens)], dtype=np.int64)
-        empty = (np.zeros(0, np.int32), np.zeros(0, bool))
-        joined = (np.concatenate(tokens), np.concatenate(masks)) if tokens else empty
-        return cls(*joined, lengths.cumsum())
+        if not tokens:
+            return cls(np.zeros(0, np.int32), np.zeros(0, bool), lengths)
+        return cls(np.concatenate(tokens), np.concatenate(masks), lengths.cumsum())
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -44,7 +44,8 @@ def reward_scores(model: RewardModel, batch: Batch) -> Float[Tensor, " N"]:
     bias = batch.bias
     with torch.no_grad():
         features = [surprise(reader, batch.tokens, batch.positions, bias) for reader in model.readers]
-    return model(batch.tokens, batch.positions, bias, batch.last, features)
+    scores: Tensor = model(batch.tokens, batch.positions, bias, batch.last, features)
+    return scores
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from parley.errors import ArtifactError
 
 Schedule = Literal["cosine", "linear", "constant"]
 
-SAVE_SECONDS: Final = 5.0  # a step is saved at least this often ...
+SAVE_SECONDS: Final = 1.0  # a step is saved at least this often ...
 SAVE_SHARE: Final = 0.05  # ... but saving takes at most this share of the time
 REPORT_SECONDS: Final = 0.2  # how often whoever watches is told
 

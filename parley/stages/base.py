@@ -8,8 +8,9 @@ the base model and see what it lacks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
@@ -20,7 +21,7 @@ from parley.model.decoder import Decoder, DecoderConfig, count_parameters
 from parley.model.render import ChatFormat
 from parley.model.tokenizer import Tokenizer
 from parley.rlhf.loop import adam
-from parley.stages.data import documents_of
+from parley.stages.data import demonstrations_of, documents_of
 from parley.stages.likelihood import Passes, Rate, document_tokens, maximise_likelihood, total_logprob
 
 
@@ -31,7 +32,7 @@ class BaseConfig:
     vocab_size: int = 768
     """Tokens of the byte-level BPE, six special ones and 256 bytes included."""
     tokenizer_characters: int = 20_000_000
-    """How much text the tokenizer is fitted to, in characters."""
+    """How much of documents and of dialogues the tokenizer is fitted to, in characters of each."""
     width: int = 96
     """Width of the residual stream."""
     layers: int = 4
@@ -69,8 +70,9 @@ class BaseConfig:
 
 
 def fit_tokenizer(out: Workspace, told: Snapshot, config: BaseConfig) -> Vocabulary:
-    """A byte-level BPE fitted to the documents."""
-    tokenizer = Tokenizer.train(_first_characters(told, config.tokenizer_characters), config.vocab_size)
+    """A byte-level BPE fitted to documents and dialogues together, so that both come out short."""
+    texts = chain(_documents(told, config.tokenizer_characters), _dialogues(told, config.tokenizer_characters))
+    tokenizer = Tokenizer.train(texts, config.vocab_size)
     tokenizer.save(out.path)
     return out.seal(Vocabulary, {"tokens": float(tokenizer.vocab_size)})
 
@@ -140,10 +142,19 @@ def _start_role_tokens(decoder: Decoder, tokenizer: Tokenizer, config: BaseConfi
             matrix[token] = matrix[ids].mean(0)
 
 
-def _first_characters(told: Snapshot, limit: int) -> Iterable[str]:
+def _documents(told: Snapshot, limit: int) -> Iterator[str]:
+    return _first_characters((document.text for document in documents_of(told)), limit)
+
+
+def _dialogues(told: Snapshot, limit: int) -> Iterator[str]:
+    turns = (message.text for d in demonstrations_of(told) for message in d.conversation.messages)
+    return _first_characters(turns, limit)
+
+
+def _first_characters(texts: Iterable[str], limit: int) -> Iterator[str]:
     seen = 0
-    for document in documents_of(told):
+    for text in texts:
         if seen >= limit:
             return
-        seen += len(document.text)
-        yield document.text
+        seen += len(text)
+        yield text

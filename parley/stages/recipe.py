@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from parley.config import build, overlay, read_yaml
 from parley.errors import ConfigError
@@ -18,7 +18,7 @@ from parley.stages.rank import RankConfig
 from parley.stages.reward import RewardConfig
 from parley.stages.sft import SftConfig
 
-ROUND_SECTIONS = ("rank", "reward", "ppo")
+ROUND_SECTIONS: Final = {"rank": RankConfig, "reward": RewardConfig, "ppo": PpoConfig}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ def read_recipe(path: Path, flags: Mapping[str, str] | None = None) -> Recipe:
     given = values.pop("rounds", [{}])
     if not isinstance(given, list) or not given:
         raise ConfigError(f"{path}: rounds: expected a list with one entry a round")
+    for name, section in common.items():
+        build(ROUND_SECTIONS[name], section, f"{path}: {name}")
     rounds = [_merged(common, entry or {}, f"{path}: rounds[{n}]") for n, entry in enumerate(given)]
     return build(Recipe, {**values, "rounds": rounds}, str(path))
 

@@ -204,6 +204,7 @@ def test_rewards_are_thumbs_and_imply_rankings() -> None:
 def test_rewards_that_agree_or_contradict_themselves_imply_no_ranking() -> None:
     assert len(all_of(rewarded(say("a"), 1), rewarded(say("b"), 1))) == 2
     assert len(all_of(rewarded(say("a"), 1), rewarded(say("a"), 0))) == 2
+    assert len(all_of(rewarded(say("a"), 1), rewarded(say("a"), 0), rewarded(say("b"), 0))) == 3
     other = {"role": "user", "text": "Milk"}
     assert len(all_of(rewarded(say("a"), 1), rewarded(say("b"), 0, other))) == 2
 

@@ -56,6 +56,16 @@ def test_a_known_trainer_is_named() -> None:
     assert (example.trainer, example.conversation.messages[1].author) == ("ann", "trainer:ann")
 
 
+def test_labels_inside_the_texts_are_told_apart() -> None:
+    def asked(instruction: str, given: str) -> list[str]:
+        [example] = instruct.to_dialogue({"instruction": instruction, "input": given, "output": "z"})
+        return turns(example)[:-1]
+
+    assert asked("a\n\nInput:\nb", "") == ["a\n\nInput:\nb\n\nInput:\n"]
+    assert asked("a\n\nInput:\nb", "c") == ["a\n\nInput:\nb\n\nInput:\nc"]
+    assert asked("a", "b\n\nInput:\nc") == ["a", "b\n\nInput:\nc"]  # two user turns
+
+
 def test_k_pairs_give_k_examples_with_the_other_pairs_before() -> None:
     row: dict[str, object] = {"instruction": "Map.", "instances": PAIRS}
     examples = instruct.to_dialogue(row)
@@ -211,6 +221,13 @@ def test_files_of_rows_come_back(tmp_path: Path) -> None:
     assert (reading.read, len(reading.demonstrations), reading.rejects) == (6, 11, ())
     assert write("instruct", reading.demonstrations, tmp_path / "b.jsonl").written == 6
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+
+
+def test_an_incomplete_row_does_not_spoil_the_next(tmp_path: Path) -> None:
+    first = instruct.to_dialogue({"instruction": "Map.", "instances": PAIRS[:2]})
+    second = instruct.to_dialogue({"instruction": "Map.", "instances": PAIRS[1:]})
+    result = write("instruct", [first[0], *second], tmp_path / "a.jsonl")
+    assert (result.written, [reject.record for reject in result.rejects]) == (1, [1])
 
 
 def test_what_instruct_cannot_write_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from parley.microworld.dialogues import (
     AnnotatedDemonstration,
     Faults,
     annotated_demonstrations,
+    demonstrated_reply,
     demonstrations,
     good_reply,
     instruction_rows,
@@ -181,6 +182,16 @@ def test_demonstrators_do_not_tell_what_they_were_never_told() -> None:
             )
             ignorant += is_ignorant
     assert ignorant > 200
+
+
+def test_a_single_demonstrated_reply_has_the_same_faults(world: World) -> None:
+    turns = [s.turns[-1] for s in scripts(world, 1000, 1, split="train", shares={"firm": 1})]
+    replies = [demonstrated_reply(world, turn.situation, n) for n, turn in enumerate(turns)]
+    judged = [judge(world, turn.situation, text) for turn, text in zip(turns, replies, strict=True)]
+    assert abs(sum(judgement.success for judgement in judged) / 1000 - 0.5) < 0.07
+    assert 0.6 < sum(judgement.stock_phrases for judgement in judged) / 1000 < 0.95
+    good = demonstrated_reply(world, turns[0].situation, 0, faults=Faults.none())
+    assert judge(world, turns[0].situation, good).utility == 1.0
 
 
 def test_longer_dialogues_come_as_often_as_said(world: World) -> None:

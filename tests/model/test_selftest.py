@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 
 from parley.model import selftest
-from parley.model.selftest import apply_plan, choose_plan, physical_cores, product_error
+from parley.model.selftest import apply_plan, choose_plan, product_error
 from parley.numerics import NumericPlan
-
-
-def test_a_plan_is_chosen_quickly_and_nothing_is_left_changed() -> None:
-    before, started = torch.get_num_threads(), time.perf_counter()
-    plan = choose_plan()
-    assert time.perf_counter() - started < 20  # about one second on an idle machine
-    assert plan.device == "cpu"
-    assert plan.threads in (1, physical_cores())
-    assert torch.get_num_threads() == before
 
 
 def test_a_product_that_is_too_wrong_or_too_slow_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,11 +18,16 @@ def test_a_product_that_is_too_wrong_or_too_slow_is_not_taken(monkeypatch: pytes
     assert product_error(x, weight, torch.float32) == 0
     assert 1e-4 < product_error(x, weight, torch.bfloat16) < selftest.WORST_ERROR
     assert product_error(x * torch.inf, weight, torch.bfloat16) == torch.inf
+    monkeypatch.setattr(selftest, "_seconds", lambda *_: 1.0)
+    assert choose_plan() == NumericPlan()  # all paths equally fast: the plain ones
+    speeds = iter([1.3, 1.0] * 4 + [1.2, 1.0])  # slow then fast, at every shape and for the threads
+    monkeypatch.setattr(selftest, "_seconds", lambda *_: next(speeds))
+    monkeypatch.setattr(selftest, "physical_cores", lambda: 8)
+    assert choose_plan() == NumericPlan(threads=8, linear="bfloat16", attention="fused")
+    monkeypatch.setattr(selftest, "_seconds", lambda *_: 1.0)
     monkeypatch.setattr(selftest, "WORST_ERROR", 1e-6)
+    monkeypatch.setattr(selftest, "GAIN_FOR_BFLOAT16", 0.0)
     assert choose_plan().linear == "float32"
-    monkeypatch.undo()
-    monkeypatch.setattr(selftest, "_seconds", lambda *_, **__: 1.0)  # all paths equally fast: the plain ones
-    assert choose_plan() == NumericPlan()
 
 
 def test_applying_a_plan_sets_the_threads() -> None:
@@ -61,9 +56,13 @@ weight = torch.full((1 << 20,), 1e-40, requires_grad=True)
 (weight * 1.0).backward(tiny)
 assert weight.grad.count_nonzero() == 0
 assert os.environ.get("OMP_WAIT_POLICY") or os.environ["GOMP_SPINCOUNT"]
+from parley.model.selftest import choose_plan, physical_cores
+assert choose_plan().threads in (1, physical_cores())
+assert torch.get_num_threads() == 2
 """
 
 
 def test_denormals_are_flushed_in_every_thread() -> None:
+    """And the real self-test, which leaves the thread count as it was."""
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -39,6 +39,9 @@ class Echo:
     asked: list[tuple[Conversation, Sampling, str]] = field(default_factory=list)
     closed: int = 0
 
+    def reset(self) -> None:
+        self.cut, self.word_seconds, self.asked, self.closed = [BASE, SFT], 0.0, [], 0
+
     def releases(self) -> Sequence[ReleaseInfo]:
         return tuple(self.cut)
 
@@ -84,11 +87,16 @@ def stage(name: str, state: str, done: int = 0, **figures: float) -> StageView:
 
 @dataclass
 class Progress:
-    """A run whose status the test sets."""
+    """A run whose status the test sets; or an error, which it then raises."""
 
-    now: RunStatus = NO_RUN
+    now: RunStatus | Exception = NO_RUN
+
+    def reset(self) -> None:
+        self.now = NO_RUN
 
     def status(self) -> RunStatus:
+        if isinstance(self.now, Exception):
+            raise self.now
         return self.now
 
 
@@ -171,12 +179,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for all tests of a file that leave no trace in it."""
+    """One service for all tests of a file: starting and stopping takes longer than most of them."""
     with running(tmp_path_factory.mktemp("shared")) as started:
         yield started
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    with running(tmp_path) as started:
-        yield started
+def service(shared: Service) -> Service:
+    """The service with its echo and its run as at first. Its keys and sessions stay: make your own."""
+    shared.echo.reset()
+    shared.progress.reset()
+    return shared

@@ -38,23 +38,23 @@ PATHS = ("/v1/chat/completions", "/api/chat")
         b'{"' + b"k" * 900_000 + b'": 1}',
     ],
 )
-def test_bad_bodies(shared: Service, path: str, body: bytes) -> None:
-    with shared.browser() as http:
-        headers = {"content-type": "application/json", "authorization": f"Bearer {shared.key()}"}
+def test_bad_bodies(service: Service, path: str, body: bytes) -> None:
+    with service.browser() as http:
+        headers = {"content-type": "application/json", "authorization": f"Bearer {service.key()}"}
         answer = http.post(path, content=body, headers=headers)
     assert answer.status_code == 400
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert len(answer.content) < 1000
 
 
-def test_another_content_type_is_no_way_in(shared: Service) -> None:
-    with shared.browser() as http:
+def test_another_content_type_is_no_way_in(service: Service) -> None:
+    with service.browser() as http:
         answer = http.post("/api/chat", content=b'{"messages": []}', headers={"content-type": "text/plain"})
     assert answer.status_code == 400
 
 
-def test_a_long_body_is_refused_by_its_announcement_and_by_its_length(shared: Service) -> None:
-    with shared.program() as http:
+def test_a_long_body_is_refused_by_its_announcement_and_by_its_length(service: Service) -> None:
+    with service.program() as http:
         announced = http.post(PATHS[0], content=b"x" * 1_000_001)
         streamed = http.post(PATHS[0], content=(b"x" * 100_000 for _ in range(20)))
     assert [announced.status_code, streamed.status_code] == [413, 413]
@@ -67,17 +67,17 @@ def test_a_long_body_is_refused_by_its_announcement_and_by_its_length(shared: Se
     [("/v1/nothing", "GET", 404), ("/v1/models", "DELETE", 405), ("/api/nothing", "GET", 404)],
 )
 def test_what_is_not_there_is_told_in_the_one_shape(
-    shared: Service, path: str, method: str, status: int
+    service: Service, path: str, method: str, status: int
 ) -> None:
-    with shared.program() as http:
+    with service.program() as http:
         answer = http.request(method, path)
     assert answer.status_code == status
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("name", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "index.html", "", "app.js%00"])
-def test_only_the_files_of_the_page_are_served(shared: Service, name: str) -> None:
-    parts = urlsplit(shared.url)
+def test_only_the_files_of_the_page_are_served(service: Service, name: str) -> None:
+    parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5) as raw:
         raw.sendall(
             f"GET /assets/{name} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
@@ -86,8 +86,8 @@ def test_only_the_files_of_the_page_are_served(shared: Service, name: str) -> No
     assert answer.startswith(b"HTTP/1.1 404")
 
 
-def send_raw(shared: Service, head: bytes) -> bytes:
-    parts = urlsplit(shared.url)
+def send_raw(service: Service, head: bytes) -> bytes:
+    parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5) as raw:
         raw.sendall(head)
         return b"".join(iter(lambda: raw.recv(65536), b""))
@@ -109,15 +109,15 @@ def send_raw(shared: Service, head: bytes) -> bytes:
     ],
 )
 @pytest.mark.parametrize("path", [b"/", b"/healthz", b"/login?token=x", b"/v1/models"])
-def test_a_foreign_or_malformed_host_is_refused(shared: Service, host: bytes, path: bytes) -> None:
-    answer = send_raw(shared, b"GET " + path + b" HTTP/1.1\r\n" + host + b"\r\nConnection: close\r\n\r\n")
+def test_a_foreign_or_malformed_host_is_refused(service: Service, host: bytes, path: bytes) -> None:
+    answer = send_raw(service, b"GET " + path + b" HTTP/1.1\r\n" + host + b"\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1:99", "[::1]:8000"])
-def test_loopback_names_are_ours_whatever_the_port(shared: Service, host: str) -> None:
+def test_loopback_names_are_ours_whatever_the_port(service: Service, host: str) -> None:
     head = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    assert send_raw(shared, head.encode()).startswith(b"HTTP/1.1 200")
+    assert send_raw(service, head.encode()).startswith(b"HTTP/1.1 200")
 
 
 json_values = st.recursive(
@@ -140,8 +140,8 @@ bodies = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5).flatm
 )
 
 
-def test_no_body_at_all_brings_a_5xx(shared: Service) -> None:
-    with shared.program() as http:
+def test_no_body_at_all_brings_a_5xx(service: Service) -> None:
+    with service.program() as http:
 
         @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(bodies)

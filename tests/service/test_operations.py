@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine
 
 from parley.ports import ReleaseInfo
 from parley.service.chat.labels import labels, stage_label
 from parley.service.common.run_view import RunStatus
+from parley.store.database import close_database
 
-from .conftest import BASE, PPO, SFT, Service, stage
+from .conftest import BASE, PPO, SFT, Service, running, stage
 
 
 def get(url: str) -> httpx.Response:
@@ -32,12 +33,11 @@ def test_not_ready_without_a_release(service: Service) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (503, "there is no release yet")
 
 
-def test_not_ready_without_the_database(service: Service) -> None:
-    engine = service.sessions.kw["bind"]
-    assert isinstance(engine, Engine)
-    engine.dispose()
-    service.home.rename(service.home.with_name("moved"))
-    answer = get(f"{service.url}/readyz")
+def test_not_ready_without_the_database(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as service:
+        close_database(service.sessions)
+        service.home.rename(tmp_path / "moved")
+        answer = get(f"{service.url}/readyz")
     assert (answer.status_code, answer.json()["reason"]) == (503, "the database cannot be read")
 
 

@@ -18,7 +18,7 @@ from parley.service.app import create_app
 from parley.service.common.sessions import login_url
 from parley.service.common.settings import Settings
 from parley.store.database import close_database, database_url, open_database
-from parley.store.keys import revoke_key
+from parley.store.keys import find_key, revoke_key
 from parley.store.logins import create_login_link
 
 from .conftest import SFT, Echo, Progress, Service, running
@@ -151,18 +151,18 @@ def test_signing_out_ends_the_session_on_the_server(service: Service) -> None:
         ({}, 403),
     ],
 )
-def test_a_change_must_come_from_our_own_page(shared: Service, headers: dict[str, str], status: int) -> None:
-    cookie = get(shared.link()).headers["set-cookie"].partition(";")[0]
-    headers = {key: value.replace("OURS", shared.url) for key, value in headers.items()}
+def test_a_change_must_come_from_our_own_page(service: Service, headers: dict[str, str], status: int) -> None:
+    cookie = get(service.link()).headers["set-cookie"].partition(";")[0]
+    headers = {key: value.replace("OURS", service.url) for key, value in headers.items()}
     answer = httpx.post(
-        f"{shared.url}/api/chat", json=CHAT, headers={**headers, "cookie": cookie}, trust_env=False
+        f"{service.url}/api/chat", json=CHAT, headers={**headers, "cookie": cookie}, trust_env=False
     )
     assert answer.status_code == status
 
 
-def test_there_is_no_cors(shared: Service) -> None:
+def test_there_is_no_cors(service: Service) -> None:
     answer = httpx.options(
-        f"{shared.url}/v1/chat/completions",
+        f"{service.url}/v1/chat/completions",
         headers={"origin": "https://evil.example", "access-control-request-method": "POST"},
         trust_env=False,
     )
@@ -179,7 +179,9 @@ def test_expired_revoked_and_wrong_keys(service: Service) -> None:
     expired = service.key(lifetime_seconds=60, age_seconds=61)
     revoked = service.key()
     with service.sessions.begin() as session:
-        revoke_key(session, 2, now=int(time.time()))
+        found = find_key(session, revoked, now=int(time.time()))
+        assert found
+        revoke_key(session, found.id, now=int(time.time()))
     other_scope = service.key("moderate")
     statuses = []
     for key in (service.key(), expired, revoked, other_scope, "-", "parley_", f"{revoked} x"):
@@ -189,8 +191,8 @@ def test_expired_revoked_and_wrong_keys(service: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/assets/app.js", "/v1/models", "/healthz", "/nothing"])
-def test_every_answer_is_hardened(shared: Service, path: str) -> None:
-    headers = get(shared.url + path).headers
+def test_every_answer_is_hardened(service: Service, path: str) -> None:
+    headers = get(service.url + path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -202,10 +204,7 @@ def test_every_answer_is_hardened(shared: Service, path: str) -> None:
 
 
 def test_an_answer_to_a_failure_is_hardened_too(service: Service) -> None:
-    def fail() -> None:
-        raise RuntimeError("hunter2")
-
-    service.progress.status = fail  # type: ignore[method-assign, assignment]
+    service.progress.now = RuntimeError("hunter2")
     with service.browser() as http:
         answer = http.get("/api/run")
     assert answer.status_code == 500

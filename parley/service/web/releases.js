@@ -10,6 +10,7 @@ const news = document.getElementById("news");
 const NEWS_MS = 5_000;
 
 let releases = [];
+let known = false; // whether the server has told us its releases yet
 let picked = null;
 let newsTimer = 0;
 let onPick = () => {};
@@ -32,16 +33,17 @@ export function chosen() {
 
 /** Shows the releases as they are now, oldest first. */
 export function showReleases(found) {
-  const before = chosen();
+  const [before, first] = [chosen(), !known];
+  known = true;
   const same = found.map(key).join("\n") === releases.map(key).join("\n");
   releases = found;
   if (same) return;
   group.replaceChildren(...releases.map(option));
   mark();
   const now = chosen();
-  if (!now) return;
-  if (before && now.name !== before.name) tell(`${now.label} is ready and answers from now on.`);
-  else if (before && releases.at(-1).name !== now.name) tell(`${releases.at(-1).label} is ready.`);
+  if (first || !now) return;
+  if (now.name !== before?.name) tell(`${now.label} is ready and answers from now on.`);
+  else if (releases.at(-1).name !== now.name) tell(`${releases.at(-1).label} is ready.`);
 }
 
 function key(release) {

@@ -1,6 +1,6 @@
 // The run panel: stages, their state and figures, and what remains.
 
-import { duration, element, figure, percent } from "./words.js";
+import { duration, element, figure, percent, share } from "./words.js";
 
 const panel = document.getElementById("run");
 const toggle = document.getElementById("run-toggle");
@@ -49,11 +49,11 @@ function sentence(run) {
 
 function current(run) {
   const stage = run.stages.find((one) => one.state === "running");
-  return stage ? `${stage.label} ${percent(stage.done, stage.total)} %` : "";
+  return stage ? `${stage.label} ${share(stage.done, stage.total)}` : "";
 }
 
 function progressOf(stage) {
-  const done = `${percent(stage.done, stage.total)} %`;
+  const done = share(stage.done, stage.total);
   return stage.remaining_seconds === null ? done : `${done}, ${duration(stage.remaining_seconds)} left`;
 }
 
