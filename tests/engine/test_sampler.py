@@ -53,7 +53,13 @@ def test_greedy_equals_the_uncached_loop(decoder: Decoder, attention: str) -> No
     expected = [_uncached(decoder, prompt, 12, end_id) for prompt in prompts]
     assert 6 <= sum(one.ended for one in expected) < len(prompts)
     found = sample(
-        decoder, prompts, max_new_tokens=12, temperature=0.0, end_id=end_id, generator=_seeded(), batch_size=12
+        decoder,
+        prompts,
+        max_new_tokens=12,
+        temperature=0.0,
+        end_id=end_id,
+        generator=_seeded(),
+        batch_size=12,
     )
     decoder.use(NumericPlan())
     assert found == expected

@@ -311,7 +311,9 @@ def test_everything_can_be_reached_by_keyboard(visit: Visit) -> None:
     page = visit.page
     visit.say("hello")
     visit.sees_reply("micro-sft: hello")
-    page.reload()  # the box, which has the focus at first, comes last: so from the top
+    page.reload()
+    expect(page.get_by_label("Message parley")).to_be_focused()
+    page.evaluate("window.getSelection().setPosition(document.body, 0)")  # from the top of the page
     page.evaluate("document.activeElement.blur()")
     reached = set()
     for _ in range(9):

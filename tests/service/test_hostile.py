@@ -143,7 +143,7 @@ bodies = st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5).flatm
 def test_no_body_at_all_brings_a_5xx(service: Service) -> None:
     with service.program() as http:
 
-        @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(bodies)
         def fuzz(body: object) -> None:
             content = json.dumps(body).encode()
