@@ -99,7 +99,10 @@ def test_the_policy_opens_in_plain_transformers_with_the_same_greedy_text(smoke:
         talk = Conversation(()).ask(text)
         prompt = render_prompt(talk, ours.tokenizer, max_tokens=96)
         encoded = tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+            [{"role": "user", "content": text}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
         assert encoded["input_ids"][0].tolist() == prompt
         with torch.inference_mode():
@@ -138,7 +141,11 @@ def weights(run: Finished) -> dict[str, bytes]:
 def killed(home: Path, *, seconds: float) -> bool:
     """Run the recipe and kill it with -9 after so long; whether it was still running."""
     process = subprocess.Popen(
-        command("run", str(SMOKE)), env=environment(home), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command("run", str(SMOKE)),
+        env=environment(home),
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     try:
         process.wait(seconds)

@@ -25,7 +25,9 @@ def test_a_shipped_recipe_loads(path: Path) -> None:
 
 def test_rounds_differ_where_they_say_so_and_nowhere_else(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    path.write_text("name: r\nppo: {steps: 7, batch: 16}\nrounds: [{}, {ppo: {steps: 9}, rank: {replies: 3}}]\n")
+    path.write_text(
+        "name: r\nppo: {steps: 7, batch: 16}\nrounds: [{}, {ppo: {steps: 9}, rank: {replies: 3}}]\n"
+    )
     first, second = read_recipe(path, {"ppo.batch": "8"}).rounds
     assert (first.ppo.steps, first.ppo.batch, first.rank.replies) == (7, 8, 6)
     assert (second.ppo.steps, second.ppo.batch, second.rank.replies) == (9, 8, 3)

@@ -13,8 +13,8 @@ import numpy as np
 from parley.evals.statistics import Estimate, clustered_rate
 from parley.labels import Ranking
 from parley.model.reward_checkpoint import LoadedReward
-from parley.rlhf.exchanges import ranked_replies
-from parley.rlhf.forward import score_all
+from parley.rlhf.forward import score_groups
+from parley.rlhf.groups import ranked_replies
 
 
 def accuracies(loaded: LoadedReward, rankings: Sequence[Ranking]) -> Mapping[str, Estimate]:
@@ -33,7 +33,7 @@ def accuracies(loaded: LoadedReward, rankings: Sequence[Ranking]) -> Mapping[str
 def pair_hits(loaded: LoadedReward, rankings: Sequence[Ranking]) -> tuple[np.ndarray, np.ndarray]:
     """For each ranking: strict pairs ordered as people did, and how many there are."""
     groups = ranked_replies(rankings, loaded, context=loaded.context)
-    scores = score_all(loaded.model, groups.tokens, pad=loaded.tokenizer.pad).cpu().numpy()
+    scores = score_groups(loaded.model, groups, pad=loaded.tokenizer.pad).cpu().numpy()
     hits = np.zeros(len(groups))
     for n, (replies, pairs) in enumerate(zip(groups.replies, groups.pairs, strict=True)):
         margins = np.array([scores[replies[p.better]] - scores[replies[p.worse]] for p in pairs])

@@ -253,15 +253,22 @@ class Decoder(nn.Module):
         return found.view(targets.shape)
 
 
-def causal_bias(segments: Int[Tensor, "B T"]) -> Float[Tensor, "B 1 T T"]:
+def causal_bias(
+    segments: Int[Tensor, "B T"], parents: Int[Tensor, "B T"] | None = None
+) -> Float[Tensor, "B 1 T T"]:
     """0 where a query (row) may see a key (column), a large negative number elsewhere.
 
-    A token sees earlier tokens of its own segment and itself. Segment 0 is padding, which nobody
-    sees; its own rows come out uniform rather than NaN.
+    A token sees earlier tokens of its own segment and itself, and those of its parent segment where
+    it has one (a history that several replies share). Segment 0 is padding, which nobody sees; its
+    own rows come out uniform rather than NaN.
     """
     length = segments.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    same = (segments[:, :, None] == segments[:, None, :]) & (segments != 0)[:, None, :]
+    keys = segments[:, None, :]
+    same = segments[:, :, None] == keys
+    if parents is not None:
+        same = same | (parents[:, :, None] == keys)
+    same = same & (keys != 0)
     blocked = torch.full((), BLOCKED, device=segments.device)
     return torch.where(same & earlier, torch.zeros_like(blocked), blocked)[:, None]
 

@@ -91,12 +91,17 @@ def surprise(
     tokens: Int[Tensor, "B T"],
     positions: Int[Tensor, "B T"],
     bias: Float[Tensor, "B 1 T T"],
+    previous: Int[Tensor, "B T"],
 ) -> Float[Tensor, "B T 3"]:
     """For every token: its negative log-probability, its margin to the most probable token (both
-    in nats, at most 6) and the log-probability of that token (at least -4); 0 for first tokens."""
-    logprobs = functional.log_softmax(reader.logits(reader(tokens, positions, bias))[:, :-1], dim=-1)
+    in nats, at most 6) and the log-probability of that token (at least -4); 0 for first tokens.
+
+    `previous` is the flat index of the position that predicts each token.
+    """
+    hidden = reader(tokens, positions, bias).flatten(0, 1)[previous]
+    logprobs = functional.log_softmax(reader.logits(hidden), dim=-1)
     best = logprobs.amax(-1)
-    chosen = logprobs.gather(-1, tokens[:, 1:, None]).squeeze(-1)
+    chosen = logprobs.gather(-1, tokens[..., None]).squeeze(-1)
     figures = torch.stack(
         [
             (-chosen).clamp(max=SURPRISE_LIMIT),
@@ -105,5 +110,4 @@ def surprise(
         ],
         dim=-1,
     )
-    padded = functional.pad(figures, (0, 0, 1, 0))
-    return padded.masked_fill((positions == 0)[..., None], 0.0)
+    return figures.masked_fill((positions == 0)[..., None], 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from parley.model.decoder import causal_bias
+
+PACKED_REPLIES: Final = 128  # tokens a row in which replies are packed, unless one is longer
 
 Row = list[int]  # indices of the examples in one row
 
@@ -33,7 +36,9 @@ class TokenSet:
     offsets: np.ndarray  # int64 [examples + 1]
 
     @classmethod
-    def of(cls, examples: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]]) -> TokenSet:
+    def of(
+        cls, examples: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]]
+    ) -> TokenSet:
         """From (tokens, mask) pairs."""
         tokens: list[np.ndarray] = []
         masks: list[np.ndarray] = []
@@ -84,16 +89,19 @@ class Batch:
         return causal_bias(self.segments)
 
     @property
+    def previous(self) -> Int[Tensor, "B T"]:
+        """The flat index of the token before, in the same example; of no use at its first token."""
+        return (
+            torch.arange(-1, self.tokens.numel() - 1, device=self.tokens.device)
+            .clamp(min=0)
+            .view_as(self.tokens)
+        )
+
+    @property
     def last(self) -> Int[Tensor, " N"]:
         """The flat index of each example's last token, row by row."""
         following = functional.pad(self.segments[:, 1:], (0, 1))
         return ((self.segments > 0) & (self.segments != following)).flatten().nonzero().squeeze(1)
-
-    def rows(self, indices: Int[Tensor, " R"]) -> Batch:
-        """Some of the rows, as wide as the longest of them."""
-        width = int((self.segments[indices] > 0).sum(1).max())
-        parts = (self.tokens, self.positions, self.segments, self.mask)
-        return Batch(*(part[indices, :width] for part in parts))
 
     @property
     def num_supervised(self) -> int:
@@ -147,6 +155,43 @@ def packed_batch(examples: TokenSet, rows: list[Row], *, pad: int, device: str) 
             start = span.stop
     arrays = (tokens, positions, segments, mask)
     return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyBatch:
+    """Examples laid out twice: packed rows for forward passes, one row an example for figures.
+
+    `mask` marks the supervised tokens one example a row, `place[m]` says where the m-th of them
+    (row by row) stands among the supervised tokens of `packed`.
+    """
+
+    packed: Batch
+    mask: Bool[Tensor, "B T"]
+    place: Int[Tensor, " M"]
+
+    def spread(self, figures: Float[Tensor, " M"]) -> Float[Tensor, "B T"]:
+        """One figure for each supervised token of `packed`, one example a row; 0 elsewhere."""
+        result = torch.zeros(self.mask.shape, dtype=figures.dtype, device=figures.device)
+        return result.masked_scatter(self.mask, figures[self.place])
+
+
+def reply_batch(examples: TokenSet, indices: Sequence[int], *, pad: int, device: str) -> ReplyBatch:
+    """The chosen examples, in the order of `indices` in the layout of figures."""
+    lengths = examples.lengths
+    width = int(max(lengths[i] for i in indices))
+    (rows,) = pack(lengths, indices, row_tokens=max(width, PACKED_REPLIES), num_rows=len(indices))
+    counts = {i: int(examples.example(i)[1].sum()) for i in indices}
+    starts: dict[int, int] = {}
+    seen = 0
+    for index in (i for row in rows for i in row):
+        starts[index] = seen
+        seen += counts[index]
+    mask = np.zeros((len(indices), width), bool)
+    for b, index in enumerate(indices):
+        mask[b, : lengths[index]] = examples.example(index)[1]
+    place = np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in indices])
+    packed = packed_batch(examples, rows, pad=pad, device=device)
+    return ReplyBatch(packed, torch.from_numpy(mask).to(device), torch.from_numpy(place).to(device))
 
 
 def epoch_batches(examples: TokenSet, *, seed: int, row_tokens: int, batch_tokens: int) -> list[list[Row]]:

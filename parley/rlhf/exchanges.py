@@ -5,16 +5,12 @@ Reward model and PPO must cut alike (rule P26): both come here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from parley.dialogue import Conversation, Message
 from parley.errors import ConfigError
-from parley.labels import Comparison, Ranking
 from parley.model.render import ChatFormat, render_prompt, with_system
 from parley.model.tokenizer import Tokenizer
-from parley.rlhf.batches import TokenSet
 
 GAP: Final = " … "  # stands for the middle of a user's turn that was cut out
 
@@ -47,12 +43,15 @@ def history_tokens(speaker: Speaker, history: Conversation, *, max_tokens: int) 
 
 
 def exchange_tokens(speaker: Speaker, history: Conversation, reply: str, *, context: int) -> list[int]:
-    """History and reply with its stop token in at most `context` tokens.
-
-    The reply may take three quarters of them; a longer one is cut and does not stop.
-    """
-    answer = [*speaker.tokenizer.encode(reply), speaker.tokenizer.end][: context * 3 // 4]
+    """History and reply with its stop token in at most `context` tokens."""
+    answer = answer_tokens(speaker, reply, context=context)
     return [*history_tokens(speaker, history, max_tokens=context - len(answer)), *answer]
+
+
+def answer_tokens(speaker: Speaker, reply: str, *, context: int) -> list[int]:
+    """The reply with its stop token; it may take three quarters of the context, a longer one is cut
+    and does not stop."""
+    return [*speaker.tokenizer.encode(reply), speaker.tokenizer.end][: context * 3 // 4]
 
 
 def _without_middle(tokenizer: Tokenizer, history: Conversation, max_tokens: int) -> Conversation:
@@ -68,34 +67,3 @@ def _without_middle(tokenizer: Tokenizer, history: Conversation, max_tokens: int
         if len(render_prompt(shorter, tokenizer, max_tokens=1 << 30)) <= max_tokens:
             return shorter
     raise ConfigError(f"the system prompt leaves no room for a user's turn within {max_tokens} tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class RankedReplies:
-    """Rankings as tokens: `replies[g]` are the examples of ranking g in `tokens`, `pairs[g]` its
-    strict comparisons, which index those replies."""
-
-    tokens: TokenSet
-    replies: tuple[tuple[int, ...], ...]
-    pairs: tuple[tuple[Comparison, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.replies)
-
-
-def ranked_replies(rankings: Sequence[Ranking], speaker: Speaker, *, context: int) -> RankedReplies:
-    """Every reply of every ranking with its history, in at most `context` tokens.
-
-    Replies of one ranking whose tokens are the same (after cutting) are one example.
-    """
-    examples: list[tuple[int, ...]] = []
-    replies: list[tuple[int, ...]] = []
-    for ranking in rankings:
-        tokens = [
-            tuple(exchange_tokens(speaker, ranking.prompt, r.text, context=context)) for r in ranking.replies
-        ]
-        distinct = list(dict.fromkeys(tokens))
-        replies.append(tuple(len(examples) + distinct.index(ids) for ids in tokens))
-        examples += distinct
-    laid_out = TokenSet.of((ids, [False] * len(ids)) for ids in examples)
-    return RankedReplies(laid_out, tuple(replies), tuple(ranking.comparisons() for ranking in rankings))

@@ -15,27 +15,24 @@ from torch import Tensor
 
 from parley.engine.sampler import Completion
 from parley.rlhf.advantages import generalised_advantages, shaped_rewards, whiten
-from parley.rlhf.batches import Batch, TokenSet, packed_batch
+from parley.rlhf.batches import TokenSet
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutBatch:
     """Sampled replies with everything known about them before the update.
 
-    `mask` marks the tokens that the policy chose. Per token, 0 off the mask: `logprobs` under the
-    sampling policy, `ref_logprobs` under the reference, `values` of the state before the token.
+    `examples` holds prompt and reply of each row; `mask` marks the tokens that the policy chose. Per
+    token, 0 off the mask: `logprobs` under the sampling policy, `ref_logprobs` under the reference,
+    `values` of the state before the token.
     """
 
-    batch: Batch
+    examples: TokenSet
+    mask: Bool[Tensor, "B T"]
     logprobs: Float[Tensor, "B T"]
     ref_logprobs: Float[Tensor, "B T"]
     values: Float[Tensor, "B T"]
     scores: Float[Tensor, " B"]
-
-    @property
-    def mask(self) -> Bool[Tensor, "B T"]:
-        """The response tokens."""
-        return self.batch.mask
 
     @property
     def kl(self) -> Float[Tensor, " B"]:
@@ -58,11 +55,6 @@ def rollout_tokens(prompts: Sequence[Sequence[int]], completions: Sequence[Compl
         ([*prompt, *done.tokens], [False] * len(prompt) + [True] * len(done.tokens))
         for prompt, done in zip(prompts, completions, strict=True)
     )
-
-
-def one_a_row(examples: TokenSet, indices: Sequence[int], *, pad: int, device: str) -> Batch:
-    """A right-padded batch with one example a row, in the order of `indices`."""
-    return packed_batch(examples, [[int(i)] for i in indices], pad=pad, device=device)
 
 
 def estimate(rollout: RolloutBatch, *, kl_coefficient: float, trace_decay: float) -> PpoBatch:

@@ -71,7 +71,9 @@ class BaseConfig:
 
 def fit_tokenizer(out: Workspace, told: Snapshot, config: BaseConfig) -> Vocabulary:
     """A byte-level BPE fitted to documents and dialogues together, so that both come out short."""
-    texts = chain(_documents(told, config.tokenizer_characters), _dialogues(told, config.tokenizer_characters))
+    texts = chain(
+        _documents(told, config.tokenizer_characters), _dialogues(told, config.tokenizer_characters)
+    )
     tokenizer = Tokenizer.train(texts, config.vocab_size)
     tokenizer.save(out.path)
     return out.seal(Vocabulary, {"tokens": float(tokenizer.vocab_size)})

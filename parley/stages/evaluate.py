@@ -23,9 +23,10 @@ from parley.microworld.users import scripted_prompt, scripts
 from parley.microworld.world import Split, World
 from parley.model.checkpoint import LoadedModel, load_checkpoint
 from parley.model.reward_checkpoint import load_reward
+from parley.rlhf.batches import reply_batch
 from parley.rlhf.exchanges import history_tokens
 from parley.rlhf.forward import policy_logprobs, score_all
-from parley.rlhf.rollout import one_a_row, rollout_tokens
+from parley.rlhf.rollout import rollout_tokens
 from parley.stages.base import bits_per_byte
 from parley.stages.data import demonstrations_of, documents_of, judged, prompts_of, world_of
 from parley.stages.likelihood import mean_loss
@@ -201,9 +202,9 @@ def _rewarded(
     kl: list[float] = []
     for start in range(0, len(examples), 64):
         rows = range(start, min(start + 64, len(examples)))
-        batch = one_a_row(examples, rows, pad=model.tokenizer.pad, device=out.plan.device)
-        gap = policy_logprobs(model.decoder, batch, temperature=1.0)
-        gap = gap - policy_logprobs(reference, batch, temperature=1.0)
+        replies = reply_batch(examples, rows, pad=model.tokenizer.pad, device=out.plan.device)
+        gap = policy_logprobs(model.decoder, replies, temperature=1.0)
+        gap = gap - policy_logprobs(reference, replies, temperature=1.0)
         kl += gap.sum(1).tolist()
     estimate = mean(scores.tolist())
     return {

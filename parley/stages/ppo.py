@@ -24,12 +24,12 @@ from parley.model.decoder import Decoder
 from parley.model.heads import ValueModel
 from parley.model.reward_checkpoint import load_reward
 from parley.rlhf.advantages import explained_variance
-from parley.rlhf.batches import TokenSet, permutation
+from parley.rlhf.batches import TokenSet, permutation, reply_batch
 from parley.rlhf.exchanges import history_tokens
 from parley.rlhf.forward import policy_logprobs, score_all, state_values
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
 from parley.rlhf.losses import ppo_policy_loss, ppo_value_loss
-from parley.rlhf.rollout import PpoBatch, RolloutBatch, estimate, final_scores, one_a_row, rollout_tokens
+from parley.rlhf.rollout import PpoBatch, RolloutBatch, estimate, final_scores, rollout_tokens
 from parley.stages.data import gold_scores, prompts_of
 
 RATIO_TOLERANCE: Final = {"float32": 2e-3, "bfloat16": 0.1}
@@ -224,7 +224,8 @@ def _roll_out(
     """One batch of replies with everything known about them, and its figures."""
     seed = out.seed_for("rollout", step)
     examples, completions = _sampled(out, models.policy.decoder, models, prompts, seed, config)
-    batch = one_a_row(examples, range(len(examples)), pad=models.policy.tokenizer.pad, device=out.plan.device)
+    pad = models.policy.tokenizer.pad
+    replies = reply_batch(examples, range(len(examples)), pad=pad, device=out.plan.device)
     raw = models.score(prompts, examples, completions)
     ended = [done.ended for done in completions]
     scores = final_scores(
@@ -234,10 +235,11 @@ def _roll_out(
         limit=config.score_limit,
     )
     rollout = RolloutBatch(
-        batch,
-        policy_logprobs(models.policy.decoder, batch, temperature=config.temperature),
-        policy_logprobs(models.reference, batch, temperature=config.temperature),
-        state_values(models.value, batch),
+        examples,
+        replies.mask,
+        policy_logprobs(models.policy.decoder, replies, temperature=config.temperature),
+        policy_logprobs(models.reference, replies, temperature=config.temperature),
+        state_values(models.value, replies),
         scores,
     )
     figures = {
@@ -268,7 +270,7 @@ def _update(
         order = permutation(len(rollout.scores), seed=out.seed_for("minibatches", step * 1000 + epoch))
         for rows in np.array_split(order, config.minibatches):
             first = not seen
-            seen.append(_minibatch(models, ppo, torch.from_numpy(rows), optimizers, config, step))
+            seen.append(_minibatch(models, ppo, rows.tolist(), optimizers, config, step))
             if first:
                 _check_first_ratio(seen[0]["ratio_gap"], out, step)
     figures = {name: float(np.mean([item[name] for item in seen])) for name in seen[0] if name != "ratio_gap"}
@@ -279,24 +281,25 @@ def _update(
 def _minibatch(
     models: Models,
     ppo: PpoBatch,
-    rows: Tensor,
+    rows: Sequence[int],
     optimizers: dict[str, AdamW],
     config: PpoConfig,
     step: int,
 ) -> dict[str, float]:
-    rows = rows.to(ppo.advantages.device)
-    batch = ppo.rollout.batch.rows(rows)
-    width = batch.tokens.shape[1]
-    old, advantages = ppo.rollout.logprobs[rows, :width], ppo.advantages[rows, :width]
-    logprobs = policy_logprobs(models.policy.decoder, batch, temperature=config.temperature)
-    policy = ppo_policy_loss(logprobs, old, advantages, batch.mask, clip=config.clip)
+    device, pad = str(ppo.advantages.device), models.policy.tokenizer.pad
+    replies = reply_batch(ppo.rollout.examples, rows, pad=pad, device=device)
+    width = replies.mask.shape[1]
+    chosen = torch.tensor(rows, device=device)
+    old, advantages = ppo.rollout.logprobs[chosen, :width], ppo.advantages[chosen, :width]
+    logprobs = policy_logprobs(models.policy.decoder, replies, temperature=config.temperature)
+    policy = ppo_policy_loss(logprobs, old, advantages, replies.mask, clip=config.clip)
     if step >= config.value_only_steps:
         descend(optimizers["policy"], policy.loss, clip_norm=1.0)
     value = ppo_value_loss(
-        state_values(models.value, batch),
-        ppo.rollout.values[rows, :width],
-        ppo.returns[rows, :width],
-        batch.mask,
+        state_values(models.value, replies),
+        ppo.rollout.values[chosen, :width],
+        ppo.returns[chosen, :width],
+        replies.mask,
         clip=config.value_clip,
     )
     descend(optimizers["value"], value.loss, clip_norm=1.0)

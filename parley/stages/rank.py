@@ -128,7 +128,9 @@ class _Collector:
             ]
             if own:
                 seed = self.out.seed_for(f"{split} demonstration", n)
-                previous = prompt.conversation.messages[-2].text if len(prompt.conversation.messages) > 1 else ""
+                previous = (
+                    prompt.conversation.messages[-2].text if len(prompt.conversation.messages) > 1 else ""
+                )
                 situation = Situation.of_text(prompt.situation)
                 text = demonstrated_reply(self.world, situation, seed, previous=previous)
                 messages.append(Message("assistant", text, "trainer"))

@@ -21,9 +21,10 @@ from parley.labels import Demonstration, Ranking
 from parley.model.checkpoint import LoadedModel, load_checkpoint
 from parley.model.heads import RewardModel
 from parley.model.reward_checkpoint import LoadedReward, save_reward
-from parley.rlhf.batches import Batch, TokenSet, pack, packed_batch, permutation
-from parley.rlhf.exchanges import RankedReplies, exchange_tokens, ranked_replies
+from parley.rlhf.batches import TokenSet, permutation
+from parley.rlhf.exchanges import exchange_tokens
 from parley.rlhf.forward import reward_scores, score_all
+from parley.rlhf.groups import RankedReplies, group_batch, ranked_replies
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
 from parley.rlhf.losses import RankingLoss, ranking_loss
 from parley.stages.data import demonstrations_of, rankings_of
@@ -39,8 +40,8 @@ class RewardConfig:
     """Passes over the rankings; more overfit quickly (rule R3)."""
     batch_rankings: int = 8
     """Rankings an optimizer step."""
-    row_tokens: int = 96
-    """Tokens a packed row; history and reply together are cut to it."""
+    context: int = 96
+    """Tokens of history and reply together; longer ones are cut."""
     rate: float = 7e-4
     """Peak learning rate."""
     warmup: int = 10
@@ -68,11 +69,11 @@ def train_reward_model(
     readers = {"base": base, "sft": sft}
     model = _fresh(out, policy, [readers[name] for name in config.readers])
     rankings = [*rankings_of(told), *(ranking for part in collected for ranking in rankings_of(part))]
-    groups = ranked_replies([r for r in rankings if r.comparisons()], policy, context=config.row_tokens)
+    groups = ranked_replies([r for r in rankings if r.comparisons()], policy, context=config.context)
     if not len(groups):
         raise ConfigError("there are no rankings with untied pairs to train a reward model on")
     _train(out, model, groups, policy.tokenizer.pad, config)
-    loaded = LoadedReward(model, policy.tokenizer, policy.chat_format, config.row_tokens)
+    loaded = LoadedReward(model, policy.tokenizer, policy.chat_format, config.context)
     _centre(out, loaded, list(demonstrations_of(told)), config.centring)
     save_reward(out.path, loaded)
     return out.seal(RewardCheckpoint, {"rankings": float(len(groups)), **_held_out(loaded, told, collected)})
@@ -92,7 +93,7 @@ def _train(out: Workspace, model: RewardModel, groups: RankedReplies, pad: int, 
     for step in state.steps(len(batches)):
         share = scheduled("cosine", step, len(batches), warmup=config.warmup, floor=config.floor)
         set_rate(optimizer, config.rate * share)
-        result, scores = _loss(model, groups, batches[step], pad, config, out.plan.device)
+        result, scores = _loss(model, groups, batches[step], pad, out.plan.device)
         descend(optimizer, result.loss + config.score_penalty * (scores**2).mean(), clip_norm=1.0)
         figures = {"loss": result.loss.item(), "accuracy": result.accuracy.item()}
         state.report(len(batches), figures)
@@ -106,9 +107,9 @@ def _batches(out: Workspace, count: int, config: RewardConfig) -> Iterator[list[
 
 
 def _loss(
-    model: RewardModel, groups: RankedReplies, chosen: list[int], pad: int, config: RewardConfig, device: str
+    model: RewardModel, groups: RankedReplies, chosen: list[int], pad: int, device: str
 ) -> tuple[RankingLoss, Tensor]:
-    batch, place = packed_replies(groups, chosen, pad=pad, row_tokens=config.row_tokens, device=device)
+    batch, place = group_batch(groups, chosen, pad=pad, device=device)
     pairs = [
         (place[groups.replies[group][pair.better]], place[groups.replies[group][pair.worse]], n)
         for n, group in enumerate(chosen)
@@ -117,16 +118,6 @@ def _loss(
     better, worse, owner = torch.tensor(pairs, device=device).T
     scores = reward_scores(model, batch)
     return ranking_loss(scores, better, worse, owner, num_groups=len(chosen)), scores
-
-
-def packed_replies(
-    groups: RankedReplies, chosen: Sequence[int], *, pad: int, row_tokens: int, device: str
-) -> tuple[Batch, dict[int, int]]:
-    """All replies of the chosen rankings in one batch, and where each reply's score comes out."""
-    wanted = sorted({reply for group in chosen for reply in groups.replies[group]})
-    (rows,) = pack(groups.tokens.lengths, wanted, row_tokens=row_tokens, num_rows=len(wanted))
-    place = {reply: n for n, reply in enumerate(index for row in rows for index in row)}
-    return packed_batch(groups.tokens, rows, pad=pad, device=device), place
 
 
 def _centre(

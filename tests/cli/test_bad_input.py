@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GOOD = {"messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}], "trainer": "a"}
+GOOD = {
+    "messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}],
+    "trainer": "a",
+}
 RANKED = {
     "messages": [{"role": "user", "content": "Hi?"}],
     "replies": [{"content": "Hello.", "rank": 1}, {"content": "No.", "rank": 2}],
@@ -77,13 +80,21 @@ def lines(path: Path, *rows: object) -> Path:
         ("demonstrations", {"messages": "hello", "trainer": "a"}, "messages", ""),
         (
             "demonstrations",
-            {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}], "trainer": "a"},
+            {
+                "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}],
+                "trainer": "a",
+            },
             "messages",
             "",
         ),
         ("demonstrations", {"messages": [{"role": "user", "content": "x"}], "trainer": "a"}, "messages", ""),
         ("rankings", {**RANKED, "replies": [{"content": "x", "rank": 1}, {"content": "y"}]}, "rank", ""),
-        ("rankings", {**RANKED, "replies": [{"content": "x", "rank": 0}, {"content": "y", "rank": 1}]}, "rank", ""),
+        (
+            "rankings",
+            {**RANKED, "replies": [{"content": "x", "rank": 0}, {"content": "y", "rank": 1}]},
+            "rank",
+            "",
+        ),
         ("rankings", {**RANKED, "replies": [{"content": "x", "rank": 1}]}, "replies", ""),
     ],
 )
@@ -107,7 +118,9 @@ def test_a_row_at_fault_is_named_and_the_good_ones_are_kept(
 def test_import_export_round_trip_without_loss(parley: Shell, tmp_path: Path) -> None:
     file = lines(tmp_path / "rows.jsonl", RANKED, {**RANKED, "trainer": "ünï"})
     assert parley("data", "import", "--format", "rankings", file).status == 0
-    assert parley("data", "import", "--format", "rankings", file).status == 0  # the same file again changes nothing
+    assert (
+        parley("data", "import", "--format", "rankings", file).status == 0
+    )  # the same file again changes nothing
     done = parley("data", "export", "--format", "rankings", tmp_path / "out.jsonl.gz", "--json")
     assert json.loads(done.out)["written"] == 2
     with gzip.open(tmp_path / "out.jsonl.gz", "rt", encoding="utf-8") as back:
@@ -126,7 +139,12 @@ def test_a_truncated_gzip_keeps_what_came_before(parley: Shell, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [(b"\xff\xfe{\x00}\x00\n\x00", "UTF-16"), (b"\x00\x01\x02\x80\x81" * 50, ""), (b"", "is empty"), (b"[]", "")],
+    [
+        (b"\xff\xfe{\x00}\x00\n\x00", "UTF-16"),
+        (b"\x00\x01\x02\x80\x81" * 50, ""),
+        (b"", "is empty"),
+        (b"[]", ""),
+    ],
 )
 def test_a_file_at_fault_as_a_whole(parley: Shell, tmp_path: Path, content: bytes, word: str) -> None:
     file = tmp_path / "rows.jsonl"
@@ -139,7 +157,9 @@ def test_missing_files_directories_and_unknown_names(parley: Shell, tmp_path: Pa
     sentence(parley("data", "check", "--format", "hh", tmp_path), str(tmp_path))
     sentence(parley("data", "check", "--format", "rankingz", tmp_path / "x"), "did you mean 'rankings'")
     sentence(parley("run", tmp_path / "none.yaml"), "none.yaml", "cannot read")
-    sentence(parley("run", "recipes/smoke.yaml", "--ppo.stepps", "3"), "ppo", "stepps", "did you mean 'steps'")
+    sentence(
+        parley("run", "recipes/smoke.yaml", "--ppo.stepps", "3"), "ppo", "stepps", "did you mean 'steps'"
+    )
     sentence(parley("generate", "--checkpoint", tmp_path, "--prompt", "x"), "config.json")
     sentence(parley("score", "--checkpoint", tmp_path, "--format", "hh", tmp_path / "x"), "x")
     sentence(parley("serve", "--checkpoint", tmp_path), "config.json")

@@ -38,9 +38,7 @@ def test_gae_equals_its_definition(rows: list[list[bool]], gamma: float, lam: fl
     mask = torch.tensor(rows)
     generator = torch.Generator().manual_seed(seed)
     rewards, values = torch.randn(2, *mask.shape, generator=generator, dtype=torch.float64)
-    found = generalised_advantages(
-        rewards * mask, values * mask, mask, discount=gamma, trace_decay=lam
-    )
+    found = generalised_advantages(rewards * mask, values * mask, mask, discount=gamma, trace_decay=lam)
     for b, row in enumerate(rows):
         places = [t for t, on in enumerate(row) if on]
         deltas = []

@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.model.heads import RewardModel, ValueModel
-from parley.rlhf.batches import TokenSet, chunks, epoch_batches, in_order_batches, pack, packed_batch
+from parley.rlhf.batches import (
+    Batch,
+    TokenSet,
+    chunks,
+    epoch_batches,
+    in_order_batches,
+    pack,
+    packed_batch,
+    reply_batch,
+)
 from parley.rlhf.forward import (
     policy_logprobs,
     reward_scores,
@@ -18,7 +27,6 @@ from parley.rlhf.forward import (
     supervised_logprobs,
 )
 from parley.rlhf.losses import sft_loss
-from parley.rlhf.rollout import one_a_row
 from tests.tiny import tiny_decoder, tiny_tokenizer
 
 PAD = tiny_tokenizer().pad
@@ -30,12 +38,14 @@ def examples(count: int, *, seed: int = 0, longest: int = 12) -> TokenSet:
     return TokenSet.of((rng.integers(6, 280, n).tolist(), (rng.random(n) > 0.4).tolist()) for n in lengths)
 
 
+def one_a_row(data: TokenSet, indices: list[int]) -> Batch:
+    return packed_batch(data, [[i] for i in indices], pad=PAD, device="cpu")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 10), min_size=1, max_size=60), st.integers(10, 24), st.integers(1, 5))
 def test_every_example_is_packed_once_and_fits(lengths: list[int], row_tokens: int, num_rows: int) -> None:
-    batches = list(
-        pack(np.array(lengths), range(len(lengths)), row_tokens=row_tokens, num_rows=num_rows)
-    )
+    batches = list(pack(np.array(lengths), range(len(lengths)), row_tokens=row_tokens, num_rows=num_rows))
     seen = [index for rows in batches for row in rows for index in row]
     assert sorted(seen) == list(range(len(lengths)))
     assert all(len(rows) <= num_rows for rows in batches)
@@ -68,9 +78,7 @@ def test_packed_likelihoods_equal_those_of_the_examples_alone() -> None:
     (rows,) = in_order_batches(data, row_tokens=40, batch_tokens=4000)
     packed = supervised_logprobs(decoder, packed_batch(data, rows, pad=PAD, device="cpu"))
     order = [index for row in rows for index in row]
-    alone = torch.cat(
-        [supervised_logprobs(decoder, one_a_row(data, [i], pad=PAD, device="cpu")) for i in order]
-    )
+    alone = torch.cat([supervised_logprobs(decoder, one_a_row(data, [i])) for i in order])
     torch.testing.assert_close(packed, alone, atol=2e-6, rtol=1e-5)
     assert len(packed) == int(data.mask.sum())
 
@@ -81,7 +89,7 @@ def test_the_gradient_of_a_packed_batch_is_that_of_padded_rows() -> None:
     for rows in ([[n] for n in range(12)], in_order_batches(data, row_tokens=30, batch_tokens=9000)[0]):
         decoder.zero_grad()
         logprobs = supervised_logprobs(decoder, packed_batch(data, rows, pad=PAD, device="cpu"))
-        sft_loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool)).backward()
+        sft_loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool)).backward()  # type: ignore[no-untyped-call]
         gradients.append(torch.cat([p.grad.flatten() for p in decoder.parameters() if p.grad is not None]))
     torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
 
@@ -91,9 +99,7 @@ def test_scores_do_not_depend_on_batch_mates_or_packing() -> None:
     torch.manual_seed(0)
     model = RewardModel(tiny_decoder(1), [tiny_decoder(2), tiny_decoder(3)])
     data = examples(15)
-    alone = torch.cat(
-        [reward_scores(model, one_a_row(data, [i], pad=PAD, device="cpu")) for i in range(len(data))]
-    )
+    alone = torch.cat([reward_scores(model, one_a_row(data, [i])) for i in range(len(data))])
     assert alone.std() > 1e-3
     for batch_tokens in (12, 40, 4000):
         found = score_all(model, data, pad=PAD, batch_tokens=batch_tokens)
@@ -114,30 +120,30 @@ def _reward(trunk: torch.nn.Module, reader: int) -> RewardModel:
 
 
 def test_everything_is_aligned_to_the_token_it_speaks_of() -> None:
-    """Index t: log-probability of token t, value of the state before it, both from position t - 1."""
-    decoder, data = tiny_decoder(), examples(4)
+    """Index t: log-probability of token t, value of the state before it, both from position t - 1; in
+    the order asked for, however the examples were packed."""
+    decoder, data = tiny_decoder(), examples(40)
     value = ValueModel(tiny_decoder(7))
     torch.nn.init.normal_(value.head.weight)
-    batch = one_a_row(data, range(4), pad=PAD, device="cpu")
-    logprobs = policy_logprobs(decoder, batch, temperature=0.7)
-    values = state_values(value, batch)
-    assert (logprobs[~batch.mask] == 0).all()
-    assert (values[~batch.mask] == 0).all()
-    hidden = decoder(batch.tokens, batch.positions, batch.bias)
-    raw = value(batch.tokens, batch.positions, batch.bias)
-    for b, t in batch.mask.nonzero().tolist():
-        row = (decoder.logits(hidden[b, t - 1]) / 0.7).double().log_softmax(-1)
-        assert logprobs[b, t].item() == pytest.approx(row[batch.tokens[b, t]].item(), abs=1e-5)
-        assert values[b, t].item() == pytest.approx(raw[b, t - 1].item(), abs=1e-6)
+    order = [4, 31, 0, 17, 22, 9, 38, 11, 5, 29, 14, 3]
+    replies = reply_batch(data, order, pad=PAD, device="cpu")
+    assert len(replies.packed.tokens) < len(order), "several a row"
+    logprobs = policy_logprobs(decoder, replies, temperature=0.7)
+    values = state_values(value, replies)
+    assert (logprobs[~replies.mask] == 0).all()
+    assert (values[~replies.mask] == 0).all()
+    for b, index in enumerate(order):
+        alone = one_a_row(data, [index])
+        assert replies.mask[b, : alone.tokens.shape[1]].tolist() == alone.mask[0].tolist()
+        hidden = decoder(alone.tokens, alone.positions, alone.bias)[0]
+        raw = value(alone.tokens, alone.positions, alone.bias)[0]
+        for t in alone.mask[0].nonzero().flatten().tolist():
+            row = (decoder.logits(hidden[t - 1]) / 0.7).double().log_softmax(-1)
+            assert logprobs[b, t].item() == pytest.approx(row[alone.tokens[0, t]].item(), abs=1e-5)
+            assert values[b, t].item() == pytest.approx(raw[t - 1].item(), abs=1e-5)
 
 
-def test_rows_of_a_batch_keep_their_figures() -> None:
-    decoder, data = tiny_decoder(), examples(6)
-    batch = one_a_row(data, range(6), pad=PAD, device="cpu")
-    some = torch.tensor([4, 1])
-    part = policy_logprobs(decoder, batch.rows(some), temperature=1.0)
-    whole = policy_logprobs(decoder, batch, temperature=1.0)[some, : part.shape[1]]
-    torch.testing.assert_close(part, whole, atol=2e-6, rtol=1e-5)
-    assert batch.last.tolist() == [
-        b * batch.tokens.shape[1] + int(n) - 1 for b, n in enumerate(data.lengths)
-    ]
+def test_the_last_token_of_every_example_is_found() -> None:
+    data = examples(6)
+    batch = one_a_row(data, list(range(6)))
+    assert batch.last.tolist() == [b * batch.tokens.shape[1] + int(n) - 1 for b, n in enumerate(data.lengths)]

@@ -24,7 +24,9 @@ def test_an_empty_mask_gives_zero() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=9), min_size=1, max_size=5), st.integers(0, 99))
+@given(
+    st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=9), min_size=1, max_size=5), st.integers(0, 99)
+)
 def test_ranking_loss_equals_brute_force_over_pairs(groups: list[list[int]], seed: int) -> None:
     """R1, R2: every ranking weighs the same whatever its K; ties are dropped; all-tied ones do not count."""
     generator = torch.Generator().manual_seed(seed)
@@ -82,11 +84,9 @@ def test_policy_loss_in_the_four_quadrants(
     """P10, each case alone on a 1x2 batch whose second token is off the mask."""
     logprobs = torch.tensor([[math.log(ratio), 3.0]], requires_grad=True)
     mask = torch.tensor([[True, False]])
-    found = ppo_policy_loss(
-        logprobs, torch.zeros(1, 2), torch.tensor([[advantage, 9.0]]), mask, clip=0.2
-    )
+    found = ppo_policy_loss(logprobs, torch.zeros(1, 2), torch.tensor([[advantage, 9.0]]), mask, clip=0.2)
     assert found.loss.item() == pytest.approx(loss, abs=1e-6)
-    found.loss.backward()
+    found.loss.backward()  # type: ignore[no-untyped-call]
     assert logprobs.grad is not None
     assert (logprobs.grad[0, 0] != 0).item() is gradient_flows
     assert logprobs.grad[0, 1] == 0
@@ -109,8 +109,8 @@ def test_policy_loss_of_the_policy_that_sampled() -> None:
 def test_value_loss_takes_the_larger_error(value: float, old: float, target: float, loss: float) -> None:
     """P11 by hand: a value far from the old one is judged as if it had moved 0.2 only."""
     mask = torch.tensor([[True]])
-    tensors = (torch.tensor([[item]]) for item in (value, old, target))
-    assert ppo_value_loss(*tensors, mask, clip=0.2).loss.item() == pytest.approx(loss, abs=1e-6)
+    now, before, wanted = (torch.tensor([[item]]) for item in (value, old, target))
+    assert ppo_value_loss(now, before, wanted, mask, clip=0.2).loss.item() == pytest.approx(loss, abs=1e-6)
 
 
 def test_k3_is_an_unbiased_nonnegative_estimate() -> None:

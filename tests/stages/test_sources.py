@@ -31,7 +31,11 @@ def talk(n: int, question: str = "") -> dict[str, object]:
 
 def ranking(n: int) -> dict[str, object]:
     replies = [{"content": f"good {n}", "rank": 1}, {"content": f"bad {n}", "rank": 2}]
-    return {"messages": [{"role": "user", "content": f"Question number {n}?"}], "replies": replies, "trainer": "bo"}
+    return {
+        "messages": [{"role": "user", "content": f"Question number {n}?"}],
+        "replies": replies,
+        "trainer": "bo",
+    }
 
 
 @pytest.fixture
@@ -127,5 +131,3 @@ def test_a_full_disk_leaves_no_finished_artifact(
     assert not list((tmp_path / "run").glob("data-*/manifest.json"))
     monkeypatch.undo()
     assert run.once("data", take_snapshot, FilesSource(data, 1)).figures["rankings"] > 0
-
-

@@ -1,0 +1,178 @@
+"""How every report looks: the chat page's tokens, one style sheet, the frame of a page.
+
+A page forbids itself the network and scripts (`PLEDGE`), whatever the texts in it try.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from parley.reports.html import Html, tag
+
+PLEDGE: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+# name: (light, dark). The first ten are those of `service/web/app.css`, which a test compares.
+TOKENS: Final = {
+    "paper": ("#fcfbf9", "#17181a"),
+    "raised": ("#ffffff", "#1e2022"),
+    "tint": ("#f3f1ec", "#222427"),
+    "ink": ("#1f1e1b", "#e9e7e2"),
+    "muted": ("#66625a", "#a5a199"),
+    "line": ("#e3dfd7", "#303236"),
+    "edge": ("#8d887e", "#74726c"),
+    "accent": ("#12705f", "#62c7b1"),
+    "bad": ("#a3341f", "#f09a86"),
+    "bad-tint": ("#fbece8", "#35211d"),
+    "bar": ("#cbe3dd", "#21483f"),
+    "bar-soft": ("#e6f1ee", "#1c302c"),
+}
+
+STYLE: Final = """
+* { box-sizing: border-box; }
+html { font: 100%/1.6 ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+  -webkit-text-size-adjust: 100%; }
+body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere; }
+main { max-width: 72rem; margin: 0 auto; padding: 3.5rem 1.5rem 5rem; }
+h1, h2, h3, p, dl, dd, ol, figure { margin: 0; padding: 0; }
+h1 { font-size: 2rem; line-height: 1.2; font-weight: 600; letter-spacing: -0.02em; }
+h2 { font-size: 1.25rem; line-height: 1.3; font-weight: 600; letter-spacing: -0.01em; }
+h3 { font-size: 0.9375rem; font-weight: 600; }
+p, .prose { max-width: 44rem; text-wrap: pretty; }
+p + p { margin-top: 0.625rem; }
+a { color: var(--accent); text-underline-offset: 0.2em; }
+a.origin { color: inherit; text-decoration: underline dotted var(--edge) 1px; }
+a.origin:hover { color: var(--accent); text-decoration-color: currentColor; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 2px; }
+:target { background: var(--bar-soft); }
+.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.over { color: var(--muted); font-size: 0.875rem; }
+.facts { display: flex; flex-wrap: wrap; gap: 0.25rem 2rem; margin-top: 1.25rem; font-size: 0.875rem; }
+.facts dt { color: var(--muted); font-size: 0.75rem; }
+.facts dd { font-variant-numeric: tabular-nums; }
+.verdict { margin-top: 2rem; padding-left: 1.125rem; border-left: 3px solid var(--accent); }
+.verdict strong { display: block; margin-bottom: 0.375rem; font-size: 1.125rem; line-height: 1.4; font-weight: 600; }
+nav { margin-top: 2rem; padding: 0.625rem 0; border-block: 1px solid var(--line); font-size: 0.875rem; }
+nav ol { display: flex; flex-wrap: wrap; gap: 0.125rem 1.25rem; list-style: none; }
+nav a { color: var(--muted); text-decoration: none; }
+nav a:hover { color: var(--accent); text-decoration: underline; }
+section { margin-top: 3.25rem; scroll-margin-top: 1rem; }
+section > h2 + * { margin-top: 0.5rem; }
+section > h3 { margin-top: 2rem; }
+.note { margin-top: 0.625rem; font-size: 0.8125rem; line-height: 1.5; color: var(--muted); }
+
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1.5rem 2rem;
+  margin-top: 1.25rem; align-items: start; }
+.plots > figure { max-width: 26rem; }
+.beside { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: 1.5rem 2.5rem;
+  margin-top: 1.25rem; align-items: center; }
+.plot { display: block; width: 100%; height: auto; overflow: visible; }
+figcaption { font-size: 0.8125rem; color: var(--muted); line-height: 1.5; }
+figcaption b { color: var(--ink); font-weight: 600; }
+.plot text { font-size: 12px; fill: var(--muted); font-variant-numeric: tabular-nums; }
+.plot .tick { font-size: 11px; }
+.plot .label { font-size: 11px; }
+.plot .value, .plot .name { fill: var(--ink); font-weight: 600;
+  paint-order: stroke; stroke: var(--paper); stroke-width: 4px; }
+.plot .grid { stroke: var(--line); }
+.plot .base { stroke: var(--edge); }
+.plot polyline { fill: none; stroke-linejoin: round; stroke-linecap: round; }
+.plot .raw { stroke: var(--accent); stroke-width: 1; opacity: 0.3; }
+.plot .line { stroke: var(--accent); stroke-width: 2; }
+.plot .dot { fill: var(--accent); opacity: 0.4; }
+.plot .end { fill: var(--accent); }
+.plot .ring { fill: none; stroke: var(--ink); stroke-width: 1.25; }
+.plot .first { stroke: var(--accent); stroke-width: 2; }
+.plot .second { stroke: var(--ink); stroke-width: 1.5; }
+.plot .third { stroke: var(--edge); stroke-width: 1.5; }
+.plot .rung.second { stroke-dasharray: 5 4; }
+.plot .rung.third { stroke-dasharray: 1 4; }
+.plot .mark.first { fill: var(--accent); stroke: none; }
+.plot .mark.second { fill: var(--paper); }
+.plot .mark.third { fill: var(--paper); }
+
+.scroll { overflow-x: auto; margin-top: 1rem; max-width: 100%; width: fit-content; }
+table { border-collapse: collapse; font-size: 0.875rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding-bottom: 0.5rem; font-weight: 600; }
+caption small { font-weight: 400; color: var(--muted); font-size: 0.8125rem; }
+th, td { padding: 0.25rem 0.5rem; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { padding-left: 0; }
+th { font-weight: 550; white-space: nowrap; }
+thead th { color: var(--muted); font-size: 0.8125rem; border-bottom-color: var(--edge); vertical-align: bottom; }
+tr.total > * { border-top: 1px solid var(--edge); }
+th small, td small { font-weight: 400; font-size: 0.75rem; color: var(--muted); white-space: nowrap; }
+td.n { text-align: right; white-space: nowrap; }
+th.n { text-align: right; }
+td.wide { min-width: 16rem; }
+.bar { display: block; min-width: 7.75rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem; white-space: nowrap;
+  background: linear-gradient(90deg, var(--bar) 0 var(--low), var(--bar-soft) var(--low) var(--high),
+    transparent var(--high));
+  -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+.bar b { display: inline-block; min-width: 2.875em; font-weight: 550; }
+.bar small, .bar .fell { font-size: 0.75rem; }
+.time { display: block; height: 0.625rem; width: var(--high); min-width: 2px; border-radius: 0.1875rem;
+  background: var(--bar); -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+.fell { color: var(--bad); font-weight: 600; white-space: nowrap; }
+.clear { font-weight: 600; }
+code, .digest { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Noto Sans Mono", monospace; font-size: 0.9em; }
+.artifacts th { white-space: normal; min-width: 14rem; }
+.artifacts tbody th { font-weight: 400; }
+.made { max-width: 44rem; font-size: 0.75rem; color: var(--muted); }
+.made pre { margin: 0.25rem 0 0; white-space: pre-wrap; font: inherit; }
+summary { cursor: pointer; }
+
+.exchange { margin-top: 1.25rem; padding-top: 1rem; border-top: 1px solid var(--line); break-inside: avoid; }
+.exchange h3 { color: var(--muted); font-size: 0.8125rem; font-weight: 400; }
+.said { max-width: 44rem; margin-top: 0.375rem; white-space: pre-wrap; }
+.said b { display: inline-block; min-width: 5.25rem; color: var(--muted); font-size: 0.8125rem; font-weight: 400; }
+.replies { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr));
+  gap: 0.625rem; margin-top: 0.75rem; }
+.reply { padding: 0.5rem 0.75rem 0.625rem; background: var(--raised);
+  border: 1px solid var(--line); border-radius: 0.5rem; }
+.reply .by { display: flex; justify-content: space-between; gap: 0.5rem; font-size: 0.75rem; color: var(--muted); }
+.reply .words { white-space: pre-wrap; line-height: 1.5; }
+.reply .nothing { color: var(--muted); }
+bdi { unicode-bidi: isolate; }
+
+@media (max-width: 46rem) {
+  main { padding: 2rem 1rem 3rem; }
+  h1 { font-size: 1.625rem; }
+  .beside { grid-template-columns: minmax(0, 1fr); }
+  .facts { gap: 0.375rem 1.5rem; }
+  .scroll { width: auto; }
+  .pinned th:first-child { position: sticky; left: 0; z-index: 1; background: var(--paper); padding-right: 0.625rem; }
+}
+@media print {
+  html { font-size: 10pt; }
+  main { max-width: none; padding: 0; }
+  nav { display: none; }
+  section { margin-top: 2rem; }
+  tr, figure, .verdict { break-inside: avoid; }
+  h2, h3, caption { break-after: avoid; }
+  .scroll { overflow: visible; }
+  .bar { min-width: 0; }
+  a { color: inherit; }
+}
+"""
+
+
+def page(title: str, body: Html) -> str:
+    """A whole page around its body."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=PLEDGE),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Html(_tokens() + STYLE)),
+    )
+    return "<!doctype html>\n" + tag("html", head, "\n", tag("body", tag("main", body)), lang="en") + "\n"
+
+
+def _tokens() -> str:
+    light = " ".join(f"--{name}: {pair[0]};" for name, pair in TOKENS.items())
+    dark = " ".join(f"--{name}: {pair[1]};" for name, pair in TOKENS.items())
+    return (
+        f"\n:root {{ color-scheme: light; {light} }}"
+        f"\n@media screen and (prefers-color-scheme: dark) {{ :root {{ color-scheme: dark; {dark} }} }}"
+    )

@@ -1,0 +1,148 @@
+"""What a report is made of: frozen values that hold figures and where they came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from parley.evals.statistics import Estimate
+
+SERVED: Final = "T=0.7"
+GREEDY: Final = "greedy"
+PAPER_NAMES: Final = {"base": "base", "sft": "SFT"}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One sealed directory: its manifest, and the lines of its `metrics.jsonl`."""
+
+    label: str
+    directory: str
+    kind: str
+    seed: int
+    commit: str
+    finished: int
+    seconds: float
+    digest: str
+    inputs: tuple[str, ...]
+    """Content digests of the artifacts it was made from."""
+    made_with: Mapping[str, str]
+    """Each config and source that it was made with, as JSON by name."""
+    figures: Mapping[str, float]
+    steps: tuple[Mapping[str, float], ...]
+
+    def column(self, name: str) -> list[tuple[float, float]]:
+        """One figure over the steps, where it was written."""
+        return [(row["step"], row[name]) for row in self.steps if name in row and "step" in row]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What one policy's answers were worth, decoded one way."""
+
+    name: str
+    gold: Estimate
+    gold_error: float
+    """Standard error of the mean gold reward."""
+    behaviours: Mapping[str, Estimate]
+    """Success rate of each behaviour."""
+    rates: Mapping[str, Estimate]
+    """Shares of answers that assert a falsehood and the like, by their key in the JSON."""
+    tokens: Estimate | None
+    per_prompt: tuple[float, ...]
+    """Gold reward of each prompt, in the order that all evaluations share."""
+    cue_swap: Mapping[str, Estimate]
+    wordings: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One answer as it was given. `gold` is None where no truth judges it."""
+
+    messages: tuple[tuple[str, str], ...]
+    reply: str
+    behaviour: str
+    gold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures of one stage's policy."""
+
+    stage: str
+    directory: str
+    kind: Literal["micro-world", "words"]
+    split: str
+    asked: str
+    """Equal for two evaluations that asked the same prompts in the same order."""
+    decodings: Mapping[str, Decoding]
+    words: Mapping[str, float]
+    """Figures on people's words; empty in the micro-world."""
+    transcribed: str
+    """The decoding that the transcripts are of; "" where that is not known."""
+    transcripts: tuple[Exchange, ...]
+
+    @property
+    def title(self) -> str:
+        """The stage as people say it."""
+        return stage_title(self.stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How often one round's reward model agreed with rankings that it had not seen."""
+
+    record: Record
+    overall: Estimate
+    by_source: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that a run's directory tells, in the order of the walk; what is absent is empty."""
+
+    recipe: str
+    records: tuple[Record, ...]
+    evaluations: tuple[Evaluation, ...]
+    accuracies: tuple[Accuracy, ...]
+    rejects: Mapping[str, Mapping[str, int]]
+    """Records left out, by file and reason."""
+    plan: Mapping[str, str]
+    """The numeric plan: device, threads, number formats."""
+    unfinished: tuple[str, ...]
+    """Directories without a manifest: stages at work or broken off."""
+    set_aside: tuple[str, ...]
+    """Sealed directories that belong to another recipe or an earlier start."""
+
+    def record(self, label: str) -> Record | None:
+        """The artifact of a label."""
+        return next((item for item in self.records if item.label == label), None)
+
+    def starting(self, word: str) -> list[Record]:
+        """The artifacts whose label is `word`, or `word` and a number."""
+        return [item for item in self.records if item.label.split(" ")[0] == word]
+
+    @property
+    def golden(self) -> tuple[Evaluation, ...]:
+        """The evaluations that the micro-world's truth judged."""
+        return tuple(item for item in self.evaluations if item.kind == "micro-world" and item.decodings)
+
+    @property
+    def decodings(self) -> Sequence[str]:
+        """The decodings of the evaluations, the served one first and the greedy one second."""
+        names = list(dict.fromkeys(name for item in self.golden for name in item.decodings))
+        return sorted(names, key=lambda name: (name != SERVED, name != GREEDY, name))
+
+
+def stage_title(stage: str) -> str:
+    """`ppo-1` as PPO 1."""
+    if numbered := re.fullmatch(r"(ppo)[- ](\d+)", stage):
+        return f"{numbered[1].upper()} {numbered[2]}"
+    return PAPER_NAMES.get(stage, stage.replace("_", " "))
+
+
+def spoken(key: str) -> str:
+    """A key of the JSON in words."""
+    return key.replace("_", " ")

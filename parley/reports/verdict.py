@@ -1,0 +1,163 @@
+"""The run in one paragraph, computed from its figures; no word goes beyond them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from parley.evals.statistics import Z95
+from parley.reports.figures import count, many, number, percent, points, signed
+from parley.reports.html import Html, join, tag
+from parley.reports.paired import Difference, compared, mean_rate, rate_difference
+from parley.reports.tables import excludes_none
+from parley.reports.values import GREEDY, Evaluation, RunReport, spoken
+
+STRONG: Final = 3.0
+
+
+def verdict(report: RunReport) -> Html:
+    """A headline and the figures behind it."""
+    if len(report.golden) > 1:
+        return tag("div", _golden(report, report.golden, report.decodings[0]), class_="verdict")
+    if len(report.evaluations) > 1 and not report.golden:
+        return tag("div", _words(report), class_="verdict")
+    return tag("div", tag("p", _too_early(report)), class_="verdict")
+
+
+def _golden(report: RunReport, stages: Sequence[Evaluation], decoding: str) -> Html:
+    steps = _steps(stages, decoding)
+    last = stages[-1].decodings[decoding]
+    where = f"{count(last.gold.n)} prompts about held-out facts"
+    where += f" ({stages[-1].split} split)" if stages[-1].split else ""
+    means = ", ".join(f"{item.title} {_mean(item, decoding)}" for item in stages)
+    sentences = [
+        f"Gold reward per answer at {decoding}, on {where}: {means} (± one standard error). ",
+        f"Step by step: {_told(steps)}. ",
+        *_greedy(stages, decoding),
+        *_behaviours(stages, decoding),
+        *_dangers(stages, decoding),
+    ]
+    return join(
+        tag("p", tag("strong", _headline(steps)), sentences),
+        tag("p", _caveat(report, stages), class_="note"),
+    )
+
+
+def _steps(stages: Sequence[Evaluation], decoding: str) -> list[tuple[str, Difference]]:
+    return [
+        (f"{after.title} over {before.title}", found)
+        for before, after in pairwise(stages)
+        if (found := compared(before, after, decoding))
+    ]
+
+
+def _headline(steps: Sequence[tuple[str, Difference]]) -> str:
+    up = [name for name, step in steps if step.in_errors > STRONG]
+    down = [name for name, step in steps if step.in_errors < -STRONG]
+    open_ = [name for name, step in steps if abs(step.in_errors) <= STRONG]
+    if len(up) == len(steps):
+        each = "The step raised" if len(steps) == 1 else f"Each of the {len(steps)} steps raised"
+        return f"{each} gold reward by more than three standard errors."
+    parts = [f"raised by {_names(up)}" if up else "", f"lowered by {_names(down)}" if down else ""]
+    parts += [f"not moved by more than three standard errors by {_names(open_)}" if open_ else ""]
+    return f"Gold reward was {'; '.join(part for part in parts if part)}."
+
+
+def _names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _told(steps: Sequence[tuple[str, Difference]]) -> str:
+    return "; ".join(f"{name} {told_in_errors(step)}" for name, step in steps)
+
+
+def told_in_errors(step: Difference) -> str:
+    """`+0.12, 4.1 standard errors`."""
+    told = f"{signed(step.value)}, {number(abs(step.in_errors), 1)} standard errors"
+    return told if abs(step.in_errors) >= Z95 else f"{told} (these prompts cannot tell it from none)"
+
+
+def _mean(stage: Evaluation, decoding: str) -> str:
+    found = stage.decodings.get(decoding)
+    return f"{number(found.gold.value)} ± {number(found.gold_error)}" if found else "not measured"
+
+
+def _greedy(stages: Sequence[Evaluation], decoding: str) -> list[str]:
+    steps = _steps(stages, GREEDY) if decoding != GREEDY else []
+    return [f"At {GREEDY}: {_told(steps)}. "] if steps else []
+
+
+def _behaviours(stages: Sequence[Evaluation], decoding: str) -> list[str]:
+    """From the stage before PPO to the last, or from the first where there is none."""
+    before = next((item for item in stages[:-1] if item.stage == "sft"), stages[0])
+    old, new = before.decodings[decoding].behaviours, stages[-1].decodings[decoding].behaviours
+    shared = [key for key in new if key in old]
+    if not shared:
+        return []
+    means = [mean_rate([rates[key] for key in shared]) for rates in (old, new)]
+    change = rate_difference(*means)
+    told = (
+        f"From {before.title} to {stages[-1].title} the mean over {many(len(shared), 'behaviour')} went from "
+        f"{percent(means[0].value)} to {percent(means[1].value)} ({_change(change.value, change.low, change.high)}). "
+    )
+    fell = [key for key in shared if rate_difference(old[key], new[key]).high < 0]
+    if not fell:
+        return [told, "No behaviour's success rate fell by more than its 95 % interval allows for. "]
+    worse = [f"{spoken(key)} ({percent(old[key].value)} to {percent(new[key].value)})" for key in fell]
+    return [told, f"Success fell, beyond its 95 % interval, in {_names(worse)}. "]
+
+
+def _dangers(stages: Sequence[Evaluation], decoding: str) -> list[str]:
+    before = next((item for item in stages[:-1] if item.stage == "sft"), stages[0])
+    old, new = before.decodings[decoding].rates, stages[-1].decodings[decoding].rates
+    told = []
+    for key, words in (("asserts_false", "assert a falsehood"), ("complies_with_harm", "comply with harm")):
+        if key in old and key in new:
+            change = rate_difference(old[key], new[key])
+            clear = "" if excludes_none(change) else ", which these prompts cannot tell from none"
+            told.append(
+                f"Answers that {words}: {percent(old[key].value)} to {percent(new[key].value)} "
+                f"({_change(change.value, change.low, change.high)}{clear}). "
+            )
+    return told
+
+
+def _change(value: float, low: float, high: float) -> str:
+    return f"{points(value)} points, 95 % interval {points(low)} to {points(high)}"
+
+
+def _caveat(report: RunReport, stages: Sequence[Evaluation]) -> str:
+    seeds = sorted({item.seed for item in report.records})
+    told = f"One run, seed {', '.join(map(str, seeds))}: the intervals are about other prompts, not about other seeds. "
+    if any(item.split == "validation" for item in stages):
+        told += "The validation split may have been looked at while the recipe was tuned. "
+    return told
+
+
+def _words(report: RunReport) -> Html:
+    first, last = report.evaluations[0], report.evaluations[-1]
+    told = [
+        f"{name}: {first.title} {number(first.words[key], 3)}, {last.title} {number(last.words[key], 3)}. "
+        for key, name in (
+            ("bits_per_byte", "Bits per byte of unseen text"),
+            ("dialogue_loss", "Loss on unseen dialogues"),
+        )
+        if key in first.words and key in last.words
+    ]
+    for record in report.starting("ppo"):
+        if {"first_score", "score"} <= record.figures.keys():
+            told.append(
+                f"In {record.label.upper()} the reward model's mean score of sampled replies went from "
+                f"{number(record.figures['first_score'])} (first five steps) to {number(record.figures['score'])} "
+                f"(last five), at {number(record.figures.get('kl_nats', math.nan))} nats of KL to SFT. "
+            )
+    strong = tag("strong", "Trained on people's words: no exact truth judges these answers.")
+    caveat = "A reward model's score says what it learnt to prefer; only people can say whether they prefer it too."
+    return join(tag("p", strong, told), tag("p", caveat, class_="note"))
+
+
+def _too_early(report: RunReport) -> str:
+    done = many(len(report.records), "stage")
+    return f"{done} finished so far; fewer than two were evaluated, so there is no step to judge yet."
