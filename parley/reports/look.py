@@ -63,6 +63,7 @@ section > h3 { margin-top: 2rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1.5rem 2rem;
   margin-top: 1.25rem; align-items: start; }
 .plots > figure { max-width: 26rem; }
+.plots.pairs { grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 24rem)); }
 .beside { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: 1.5rem 2.5rem;
   margin-top: 1.25rem; align-items: center; }
 .plot { display: block; width: 100%; height: auto; overflow: visible; }
@@ -90,7 +91,7 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .plot .mark.second { fill: var(--paper); }
 .plot .mark.third { fill: var(--paper); }
 
-.scroll { overflow-x: auto; margin-top: 1rem; max-width: 100%; width: fit-content; }
+.scroll { position: relative; overflow-x: auto; margin-top: 1rem; max-width: 100%; width: fit-content; }
 table { border-collapse: collapse; font-size: 0.875rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.5rem; font-weight: 600; }
 caption small { font-weight: 400; color: var(--muted); font-size: 0.8125rem; }
@@ -101,13 +102,15 @@ thead th { color: var(--muted); font-size: 0.8125rem; border-bottom-color: var(-
 tr.total > * { border-top: 1px solid var(--edge); }
 th small, td small { font-weight: 400; font-size: 0.75rem; color: var(--muted); white-space: nowrap; }
 td.n { text-align: right; white-space: nowrap; }
+.stacked td small { display: block; }
 th.n { text-align: right; }
 td.wide { min-width: 16rem; }
-.bar { display: block; min-width: 7.75rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem; white-space: nowrap;
+.bar { display: block; width: 9.25rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem; white-space: nowrap;
   background: linear-gradient(90deg, var(--bar) 0 var(--low), var(--bar-soft) var(--low) var(--high),
     transparent var(--high));
   -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-.bar b { display: inline-block; min-width: 2.875em; font-weight: 550; }
+.bar.counted { width: 12.5rem; }
+.bar b { display: inline-block; min-width: 2.75em; margin-right: 0.3em; font-weight: 550; }
 .bar small, .bar .fell { font-size: 0.75rem; }
 .time { display: block; height: 0.625rem; width: var(--high); min-width: 2px; border-radius: 0.1875rem;
   background: var(--bar); -webkit-print-color-adjust: exact; print-color-adjust: exact; }
@@ -149,7 +152,6 @@ bdi { unicode-bidi: isolate; }
   tr, figure, .verdict { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
   .scroll { overflow: visible; }
-  .bar { min-width: 0; }
   a { color: inherit; }
 }
 """

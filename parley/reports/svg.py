@@ -17,7 +17,7 @@ from parley.reports.html import Html, join, tag
 
 WIDTH: Final = 360
 HEIGHT: Final = 224
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 14, 38
+LEFT, RIGHT, TOP, BOTTOM = 46, 40, 12, 38
 MOST_POINTS: Final = 240
 
 Point = tuple[float, float]
@@ -46,7 +46,7 @@ class Axis:
             inside = [tick for tick in round_ones if self.low <= tick <= self.high]
             if len(inside) >= 2:
                 return inside
-        step = _round_step((self.high - self.low) / 4)
+        step = _round_step((self.high - self.low) / 5)
         first = math.ceil(self.low / step - 1e-9)
         return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
@@ -95,9 +95,15 @@ def curve(name: str, values: Sequence[Point], *, y_label: str, scaling: Scaling 
     return _plot(name, f"{y_label} over {len(values)} steps: from {first} to {last} as a moving mean", drawn)
 
 
-def cloud(name: str, values: Sequence[Point], *, x: Axis, y: Axis, x_label: str, y_label: str) -> Html:
-    """Steps as dots with the path of their moving mean; its highest place is ringed."""
-    path = moving_mean(values, 5)
+def cloud(name: str, values: Sequence[Point], window: int, *, x_label: str, y_label: str) -> Html:
+    """Steps as dots with the path of their mean over `window` steps; its highest place is ringed.
+
+    The horizontal axis is on a square-root scale.
+    """
+    path = moving_mean(values, window)
+    across = [point[0] for point in values]
+    from_zero = min(across) < 0.25 * max(across)
+    x, y = axis_of(across, "root", floor=0.0 if from_zero else None), axis_of([point[1] for point in values])
     place = _placer(x, y)
     dots = [tag("circle", class_="dot", cx=place(p)[0], cy=place(p)[1], r=1.8) for p in values]
     peak = max(path, key=lambda point: point[1])
@@ -117,7 +123,7 @@ def ladder(name: str, stages: Sequence[str], rungs: Sequence[Rung], *, y_label: 
     """Means with 95 % intervals, stage by stage, a line for each decoding."""
     ends = [end for rung in rungs for e in rung.estimates for end in e.interval]
     y = axis_of([end for end in ends if math.isfinite(end)])
-    x = Axis(-0.35, -0.35 + (len(stages) - 0.65) / 0.8)  # the last fifth is for the names
+    x = Axis(-0.35, -0.35 + (len(stages) - 0.65) / 0.92)  # beyond are the names
     place = _placer(x, y)
     columns = [
         tag(
@@ -205,12 +211,9 @@ def _path(points: Sequence[Point], place: Callable[[Point], Point], class_: str)
 
 
 def _last(points: Sequence[Point], place: Callable[[Point], Point]) -> Html:
-    """The end of a line, with its value where there is room: above, or below near the top."""
+    """The end of a line, with its value to the right."""
     x, y = place(points[-1])
-    height = y - 9 if y > TOP + 14 else y + 18
-    value = tag(
-        "text", short(points[-1][1]), class_="value", x=min(x, WIDTH - RIGHT), y=height, text_anchor="end"
-    )
+    value = tag("text", short(points[-1][1]), class_="value", x=x + 7, y=y + 4)
     return join(tag("circle", class_="end", cx=x, cy=y, r=3.2), value)
 
 

@@ -1,13 +1,14 @@
 """Rankings as tokens, each history computed once for all its replies.
 
-A row holds a history and behind it the replies to it. Every reply sees the history and itself, not
+A row holds a history and behind it the replies to it (a ranking too long for a row takes several,
+each with the history). Every reply sees the history and itself, not
 its neighbours, and its positions go on from the history's end, so each score is that of the
 exchange alone, at the cost of one history instead of K (tested). This is the reward model's batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,7 @@ from parley.model.decoder import causal_bias
 from parley.rlhf.batches import TokenSet, pack
 from parley.rlhf.exchanges import Speaker, answer_tokens, history_tokens
 
-ROW_TOKENS: Final = 192  # of a row of groups, unless one group is longer
+ROW_TOKENS: Final = 256  # of a row, unless one exchange is longer: attention grows with its square
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,27 @@ class RankedReplies:
         """The different replies of a ranking, in order."""
         return list(dict.fromkeys(self.replies[group]))
 
-    def num_tokens(self, group: int) -> int:
-        """What a ranking takes of a row."""
-        lengths = self.answers.lengths
-        return int(self.histories.lengths[group]) + sum(int(lengths[i]) for i in self.distinct(group))
+    def blocks(self, group: int, *, row_tokens: int) -> Iterator[Block]:
+        """The ranking in as few portions of its different replies as fit rows of this size."""
+        history, lengths = int(self.histories.lengths[group]), self.answers.lengths
+        taken: list[int] = []
+        size = history
+        for reply in self.distinct(group):
+            if taken and size + int(lengths[reply]) > row_tokens:
+                yield Block(group, tuple(taken), size)
+                taken, size = [], history
+            taken.append(reply)
+            size += int(lengths[reply])
+        yield Block(group, tuple(taken), size)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A history and some of its replies, `num_tokens` together."""
+
+    group: int
+    replies: tuple[int, ...]
+    num_tokens: int
 
 
 def ranked_replies(rankings: Sequence[Ranking], speaker: Speaker, *, context: int) -> RankedReplies:
@@ -93,14 +111,15 @@ def group_batch(
     groups: RankedReplies, chosen: Sequence[int], *, pad: int, device: str
 ) -> tuple[GroupBatch, dict[int, int]]:
     """The chosen rankings, and where the score of each of their replies comes out."""
-    sizes = np.array([groups.num_tokens(group) for group in chosen])
+    blocks = [block for group in chosen for block in groups.blocks(group, row_tokens=ROW_TOKENS)]
+    sizes = np.array([block.num_tokens for block in blocks])
     width = max(ROW_TOKENS, int(sizes.max()))
-    (rows,) = pack(sizes, range(len(chosen)), row_tokens=width, num_rows=len(chosen))
+    (rows,) = pack(sizes, range(len(blocks)), row_tokens=width, num_rows=len(blocks))
     layout = _Layout((len(rows), max(int(sizes[row].sum()) for row in rows)), pad)
     for r, row in enumerate(rows):
         layout.next_row(r)
         for n in row:
-            layout.put_group(groups, chosen[n])
+            layout.put(groups, blocks[n])
     place = {reply: n for n, reply in enumerate(layout.scored)}
     return layout.batch(device), place
 
@@ -130,11 +149,11 @@ class _Layout:
     def next_row(self, row: int) -> None:
         self.row, self.at, self.number = row, 0, 0
 
-    def put_group(self, groups: RankedReplies, group: int) -> None:
-        history, _ = groups.histories.example(group)
+    def put(self, groups: RankedReplies, block: Block) -> None:
+        history, _ = groups.histories.example(block.group)
         end = self._put(history, first=0, parent=0, before=self._flat(self.at))
         parent = self.number
-        for reply in groups.distinct(group):
+        for reply in block.replies:
             ids, _ = groups.answers.example(reply)
             self.last.append(self._put(ids, first=len(history), parent=parent, before=end))
             self.scored.append(reply)

@@ -60,7 +60,7 @@ def collect_rankings(out: Workspace, policy: Checkpoint, told: Snapshot, config:
             "collect them in the console"
         )
     model = load_checkpoint(policy.path, out.plan)
-    collector = _Collector(out, world, model, config)
+    collector = Collector(out, world, model, config)
     kept = list(collector.rankings("train", config.rankings, config.trainers))
     fair = TrainerConfig(noise_sd=0.0)
     unseen = list(collector.rankings("validation", config.held_out, fair))
@@ -80,7 +80,9 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Collector:
+class Collector:
+    """Conversations with one policy, and rankings of its replies."""
+
     out: Workspace
     world: World
     model: LoadedModel

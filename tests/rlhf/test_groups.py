@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from parley.dialogue import Message, dialogue
@@ -58,7 +59,10 @@ def flat(context: int) -> TokenSet:
     )
 
 
-def test_scores_equal_those_of_the_exchanges_alone() -> None:
+@pytest.mark.parametrize("row_tokens", [8, 100, 256])
+def test_scores_equal_those_of_the_exchanges_alone(row_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In rows of any size: one reply a row, a ranking over several rows, several rankings a row."""
+    monkeypatch.setattr("parley.rlhf.groups.ROW_TOKENS", row_tokens)
     model, groups = reward_model(), ranked_replies(rankings(), SPEAKER, context=128)
     alone = score_all(model, flat(128), pad=PAD)
     together = score_groups(model, groups, pad=PAD, at_once=3)
@@ -103,5 +107,5 @@ def test_a_history_too_long_for_the_context_loses_its_oldest_turns() -> None:
     turns = ["What about Mira and Oakby and Tom and the goat?", "Mira lives in Oakby."] * 12
     long = Ranking(dialogue([*turns, "Who?"]), rankings()[0].replies, Ranks((1, 2)), "a", "t")
     groups = ranked_replies([long], SPEAKER, context=96)
-    assert groups.num_tokens(0) <= 96 + int(groups.answers.lengths.min())
+    assert groups.histories.lengths[0] + groups.answers.lengths.max() <= 96
     assert groups.histories.lengths[0] > 30
