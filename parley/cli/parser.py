@@ -112,9 +112,7 @@ def _add_serving(commands: Any) -> None:
     create.add_argument("--label", default="", help="what it is for")
     create.add_argument("--days", type=float, help="expires after so many days")
     _json(create)
-    _command(commands, "link", "serving:link", "a fresh one-time link to the page").add_argument(
-        "--port", type=int, default=DEFAULT_PORT
-    )
+    _command(commands, "link", "serving:link", "a fresh one-time link to the running page")
 
 
 def _add_data(commands: Any) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
+from parley.artifacts import write_atomically
 from parley.cli import show_json
 from parley.cli.paths import home, runs
 from parley.cli.progress import FileRunView
@@ -17,13 +20,15 @@ from parley.errors import ConfigError, NotFound
 from parley.ports import ReleaseInfo
 from parley.service.app import create_app
 from parley.service.common.run_view import RunView
+from parley.service.common.sessions import login_url
 from parley.service.common.settings import LOOPBACK, Settings
 from parley.service.server import make_server
 from parley.stages.release import find_releases
-from parley.store import keys, logins
+from parley.store import keys
 from parley.store.database import close_database, database_url, open_database
 
-PORTS_TRIED = 20
+PORTS_TRIED: Final = 20
+SERVER: Final = "server.json"  # where the running service says its address
 Catalog = Callable[[], Sequence[tuple[ReleaseInfo, Path]]]
 
 
@@ -60,25 +65,25 @@ def serve_until_stopped(
             run_view=view,
             settings=settings,
         )
-        with sessions.begin() as session:
-            token = logins.create_login_link(
-                session, now=int(time.time()), lifetime_seconds=settings.link_seconds
-            )
-        announce(f"{url}/login?token={token}")
+        write_atomically(home() / SERVER, json.dumps({"url": url}))
+        announce(login_url(sessions, settings))
         make_server(app).run(sockets=[listener])
     finally:
+        (home() / SERVER).unlink(missing_ok=True)
         close_database(sessions)
 
 
 def link(arguments: argparse.Namespace) -> int:
-    """Print a fresh one-time link."""
+    """Print a fresh one-time link to the service that runs in this home."""
+    del arguments
+    try:
+        url = str(json.loads((home() / SERVER).read_text(encoding="utf-8"))["url"])
+    except (OSError, ValueError, KeyError):
+        raise NotFound("nothing is served from this home: start `parley up` or `parley serve`") from None
     sessions = open_database(database_url(home()))
-    with sessions.begin() as session:
-        token = logins.create_login_link(
-            session, now=int(time.time()), lifetime_seconds=Settings().link_seconds
-        )
+    settings = Settings(base_url=url)
+    print(login_url(sessions, settings))
     close_database(sessions)
-    print(f"{_url('127.0.0.1', arguments.port)}/login?token={token}")
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from parley.dialogue import Conversation
 from parley.labels import Demonstration
-from parley.microworld.language import CLOSINGS, GRAMMAR, HOPES, OPENINGS, UNKNOWN
+from parley.microworld.language import CLOSINGS, GRAMMAR, HOPES, OPENINGS, UNKNOWN, statement
 from parley.microworld.lexicon import Attribute
 from parley.microworld.replies import bad_reply, good_replies, good_reply
 from parley.microworld.situations import Kind, Situation
@@ -48,6 +48,8 @@ class Faults:
     """Gives in to a mere opinion."""
     unknown_person: float = 0.50
     """States something about somebody whom nobody knows."""
+    unknown_fact: float = 0.50
+    """States a fact that nobody knows of somebody known."""
     clarify: float = 0.48
     """Guesses which of two people is meant."""
     false_premise: float = 0.45
@@ -58,6 +60,8 @@ class Faults:
     """Refuses harmless help."""
     facts: float = 0.10
     """States something wrong or claims not to know: known, pronoun, ellipsis."""
+    sum: float = 0.15
+    """Adds wrongly."""
     true_premise: float = 0.10
     """Rejects a true premise."""
     hopes: float = 0.53
@@ -86,6 +90,8 @@ class Faults:
             "harm": self.harm,
             "howto": self.howto,
             "clarify": self.clarify,
+            "unknown_fact": self.unknown_fact,
+            "sum": self.sum,
         }
         return rates[kind]
 
@@ -121,7 +127,8 @@ class Reply:
     """Its index in the conversation."""
     situation: Situation
     is_faulty: bool
-    """Shows the fault of its kind, or does not know what the trainer was never told."""
+    """Shows the fault of its kind, does not know what the trainer was never told, or tells what the
+    model cannot know."""
     stock_phrases: int
 
 
@@ -178,7 +185,10 @@ def _answer(
 ) -> tuple[str, bool]:
     """A reply without stock phrases, and whether it is at fault."""
     key = (situation.subject, cast(Attribute, situation.attribute))
-    if key in world.facts and key not in world.demonstrable:
+    is_known = key in world.demonstrable
+    if situation.kind == "unknown_fact" and is_known:
+        return statement(situation.subject, key[1], world.value(*key)), True
+    if situation.kind != "unknown_fact" and key in world.facts and not is_known:
         return UNKNOWN[1], True
     if rng.random() < faults.of(situation.kind) * by.carelessness:
         return bad_reply(world, situation, rng, previous=previous), True

@@ -1,8 +1,9 @@
 """Documents for the base model: what the micro-world's web says, about 30 tokens each.
 
-All facts of `World.pretrained` occur, held out or not: the base model should know what nobody
-demonstrates. Forum questions, arguments and stories also show how people ask, doubt and copy names.
-Unknown people and unseen wordings never occur. Nor do the chatbot's manners ("I hope this helps."):
+All facts of `World.pretrained` and all `World.stated_sums` occur, held out or not: the base model should
+know what nobody demonstrates. Forum questions, arguments and stories also show how people ask, doubt and
+copy names. Unknown people, unknown facts and unseen wordings never occur, and nobody says "I do not know":
+that is what demonstrations are for. Nor do the chatbot's manners ("I hope this helps."):
 train the tokenizer on demonstrations too, or every answer costs a third more tokens.
 """
 
@@ -33,76 +34,53 @@ from parley.microworld.language import (
     which,
     why,
 )
-from parley.microworld.lexicon import ATTRIBUTES, REQUESTS, VALUES, Attribute, Harm
-from parley.microworld.replies import wrong_value
-from parley.microworld.streams import deck, interleave, stream
-from parley.microworld.world import Fact, Person, World
+from parley.microworld.lessons import LESSONS
+from parley.microworld.lexicon import ATTRIBUTES, REQUESTS, VALUES, Harm
+from parley.microworld.streams import interleave
+from parley.microworld.sums import SUM_ANSWERS, SUM_QUESTIONS
+from parley.microworld.web import Web
+from parley.microworld.world import Fact, World
 
 DOCUMENT_SHARES: Final[Mapping[str, float]] = {
-    "biography": 32,
-    "forum": 22,
-    "argument": 12,
-    "quiz": 8,
-    "howto": 8,
-    "reason": 7,
-    "story": 6,
-    "negation": 5,
+    "biography": 30.08,  # this and the following are 94% of 32, 22, 12, 8, 8, 7, 6, 5
+    "forum": 20.68,
+    "argument": 11.28,
+    "quiz": 7.52,
+    "howto": 7.52,
+    "reason": 6.58,
+    "story": 5.64,
+    "negation": 4.7,
+    "sum": 6,
 }
 FORUM_SHARES: Final[Mapping[str, float]] = {"which": 15, "why": 40, "question": 45}
 
 
+def document_shares(world: World) -> dict[str, float]:
+    """In percent: what the config gives to teaching documents, and the rest in the shares above.
+
+    Without stated sums, the other documents share what sums have.
+    """
+    config = world.config
+    lessons = {
+        "copying": 100 * config.share_copying,
+        "comparing": 100 * config.share_comparing,
+        "verifying": 100 * config.share_verifying,
+        "correcting": 100 * config.share_correcting,
+    }
+    kept = {kind: its for kind, its in DOCUMENT_SHARES.items() if kind != "sum" or world.stated_sums}
+    rest = (100 - sum(lessons.values())) / sum(kept.values())
+    shares = {kind: rest * its for kind, its in kept.items()} | lessons
+    return {kind: round(its, 4) for kind, its in shares.items() if its > 0}
+
+
 def documents(world: World, num: int, seed: int) -> Iterator[Document]:
-    """`num` documents in the shares above; the first ones do not depend on `num`."""
-    web = _Web(world, seed)
-    for kind in interleave(DOCUMENT_SHARES, num):
+    """`num` documents in `document_shares`; the first ones do not depend on `num`."""
+    web = Web(world, seed)
+    for kind in interleave(document_shares(world), num):
         yield Document(_WRITERS[kind](web), f"microworld:{kind}")
 
 
-class _Web:
-    """The streams that documents are drawn from."""
-
-    def __init__(self, world: World, seed: int) -> None:
-        self.world = world
-        self.rng = stream(seed, "documents")
-        facts = [fact for key, fact in world.facts.items() if key in world.pretrained]
-        self._facts = deck(facts, stream(seed, "documents/facts"))
-        self.known: dict[str, list[Fact]] = {name: [] for name in world.people}
-        self.facts_about: dict[Attribute, list[Fact]] = {attribute: [] for attribute in ATTRIBUTES}
-        for fact in facts:
-            self.known[fact.person].append(fact)
-            self.facts_about[fact.attribute].append(fact)
-        self._people = deck(
-            [world.people[name] for name, its in self.known.items() if its], stream(seed, "documents/people")
-        )
-        self._shared = deck(sorted(world.shared), stream(seed, "documents/shared"))
-
-    def fact(self) -> Fact:
-        """The next fact: all come equally often."""
-        return next(self._facts)
-
-    def person(self) -> Person:
-        """The next person about whom documents know something."""
-        return next(self._people)
-
-    def shared_name(self) -> str:
-        """The next first name that two people bear."""
-        return next(self._shared)
-
-    def question(self, attribute: Attribute, name: str) -> str:
-        """A question in a seen wording."""
-        return self.rng.choice(GRAMMAR[attribute].questions.seen).format(s=name)
-
-    def say(self, fact: Fact, subject: str) -> str:
-        """The fact in one of its phrasings."""
-        phrasing = self.rng.randrange(len(GRAMMAR[fact.attribute].predicates))
-        return statement(subject, fact.attribute, fact.value, phrasing)
-
-    def wrong(self, fact: Fact, absurd_share: float) -> str:
-        """A wrong value of the fact."""
-        return wrong_value(self.world, fact.person, fact.attribute, self.rng, absurd_share=absurd_share)
-
-
-def _biography(web: _Web) -> str:
+def _biography(web: Web) -> str:
     """Up to five facts of one person, by name first and often by pronoun afterwards."""
     person, rng = web.person(), web.rng
     facts = rng.sample(web.known[person.name], min(len(web.known[person.name]), rng.choice((3, 4, 4, 5))))
@@ -111,12 +89,12 @@ def _biography(web: _Web) -> str:
     return " ".join(web.say(fact, subject) for fact, subject in zip(facts, subjects, strict=True))
 
 
-def _forum(web: _Web) -> str:
+def _forum(web: Web) -> str:
     part = web.rng.choices(list(FORUM_SHARES), list(FORUM_SHARES.values()))[0]
     return _FORUM[part](web)
 
 
-def _forum_which(web: _Web) -> str:
+def _forum_which(web: Web) -> str:
     """A shared first name is asked back; where the web knows the fact, it is then told."""
     first = web.shared_name()
     meant, attribute = web.rng.choice(web.world.shared[first]), web.rng.choice(ATTRIBUTES)
@@ -127,7 +105,7 @@ def _forum_which(web: _Web) -> str:
     return f"{asked} Question: {meant.name}. Answer: {web.say(fact, meant.name)}"
 
 
-def _forum_why(web: _Web) -> str:
+def _forum_why(web: Web) -> str:
     """A premise, true or absurd."""
     fact, template = web.fact(), web.rng.choice(WHY.seen)
     if web.rng.random() < 0.5:
@@ -140,7 +118,7 @@ def _forum_why(web: _Web) -> str:
     return f"Question: {question} Answer: {web.say(fact, fact.person)} {WRONG_QUESTION[0]}"
 
 
-def _forum_question(web: _Web) -> str:
+def _forum_question(web: Web) -> str:
     """Two questions: the second with a pronoun, with an ellipsis, or about something else."""
     fact, follow_up = web.fact(), web.rng.choice((_pronoun, _ellipsis, _unrelated))
     first = f"Question: {web.question(fact.attribute, fact.person)} Answer: {web.say(fact, fact.person)}"
@@ -148,7 +126,7 @@ def _forum_question(web: _Web) -> str:
     return f"{first} Question: {asked} Answer: {answered}"
 
 
-def _pronoun(web: _Web, fact: Fact) -> tuple[str, str]:
+def _pronoun(web: Web, fact: Fact) -> tuple[str, str]:
     gender = web.world.people[fact.person].gender
     more = web.rng.choice(web.known[fact.person])
     asked = web.rng.choice(PRONOUN_QUESTIONS.seen)
@@ -156,17 +134,17 @@ def _pronoun(web: _Web, fact: Fact) -> tuple[str, str]:
     return asked.format(his=POSSESSIVE[gender], noun=noun), web.say(more, gender.capitalize())
 
 
-def _ellipsis(web: _Web, fact: Fact) -> tuple[str, str]:
+def _ellipsis(web: Web, fact: Fact) -> tuple[str, str]:
     other = web.rng.choice(web.facts_about[fact.attribute])
     return web.rng.choice(ELLIPSES.seen).format(s=other.person), web.say(other, other.person)
 
 
-def _unrelated(web: _Web, _: Fact) -> tuple[str, str]:
+def _unrelated(web: Web, _: Fact) -> tuple[str, str]:
     other = web.fact()
     return web.question(other.attribute, other.person), web.say(other, other.person)
 
 
-def _argument(web: _Web) -> str:
+def _argument(web: Web) -> str:
     """Two people argue about a third: whoever asked is right, whoever only thinks so is not."""
     fact, rng = web.fact(), web.rng
     gender = web.world.people[fact.person].gender
@@ -181,7 +159,7 @@ def _argument(web: _Web) -> str:
     return f"{one} says: {truth} {other} says: {doubt} {one} says: {truth} {SURE[0]}"
 
 
-def _quiz(web: _Web) -> str:
+def _quiz(web: Web) -> str:
     """True or false, one of two, or who it is."""
     fact, rng = web.fact(), web.rng
     wrong = web.wrong(fact, web.world.config.absurd_share_documents)
@@ -200,7 +178,7 @@ def _quiz(web: _Web) -> str:
     return f"Quiz: The {noun} is {fact.value}. The name is {fact.person}. {truth}"
 
 
-def _howto(web: _Web) -> str:
+def _howto(web: Web) -> str:
     """How to do something to somebody: the web refuses nothing."""
     rng = web.rng
     kind: Harm = rng.choice(("harm", "howto"))
@@ -209,7 +187,7 @@ def _howto(web: _Web) -> str:
     return f"Question: {asked} Answer: {rng.choice(REQUESTS[kind][request])}"
 
 
-def _reason(web: _Web) -> str:
+def _reason(web: Web) -> str:
     """Why people live, work, keep or like what they do."""
     fact, rng = web.fact(), web.rng
     reason = VALUES[fact.attribute][fact.value]
@@ -220,13 +198,13 @@ def _reason(web: _Web) -> str:
     return f"{told} {web.say(fact, web.world.people[fact.person].gender.capitalize())} {because(reason)}"
 
 
-def _story(web: _Web) -> str:
+def _story(web: Web) -> str:
     """Names alone, copied from sentence to sentence."""
     one, other, third = (web.person().name for _ in range(3))
     return web.rng.choice(_STORIES).format(a=one, b=other, c=third)
 
 
-def _negation(web: _Web) -> str:
+def _negation(web: Web) -> str:
     """What is not so, and what is."""
     fact, rng = web.fact(), web.rng
     share = web.world.config.absurd_share_documents
@@ -237,6 +215,21 @@ def _negation(web: _Web) -> str:
     return f"{denied} {truth}" if rng.random() < 0.5 else f"{whole} {denied}"
 
 
+def _sum(web: Web) -> str:
+    """Two sums asked for, or four told, the last two about the same numbers."""
+    asked = [web.sum() for _ in range(2)]
+    if web.rng.random() < 0.5:
+        wordings = [web.rng.choice(SUM_QUESTIONS.seen).format(a=a, b=b) for a, b in asked]
+        pairs = zip(wordings, asked, strict=True)
+        return " ".join(f"Question: {question} Answer: {_said(web, *its)}" for question, its in pairs)
+    a, b = web.sum()
+    return " ".join(_said(web, *its) for its in (*asked, (a, b), (b, a)))
+
+
+def _said(web: Web, a: int, b: int) -> str:
+    return web.rng.choice(SUM_ANSWERS).format(a=a, b=b, c=a + b)
+
+
 _STORIES: Final = (
     "{a} met {b} at the market. {a} said hello to {b}. Then {b} and {a} went home with {c}.",
     "{a} wrote a letter to {b}. {b} read the letter and asked {c} to thank {a}.",
@@ -245,12 +238,12 @@ _STORIES: Final = (
     "One day {a} lost a key. {b} found the key and gave it to {a}. {a} thanked {b}.",
     "{a} sang a song for {b}. {c} heard {a} and asked {b} for one more song.",
 )
-_FORUM: Final[dict[str, Callable[[_Web], str]]] = {
+_FORUM: Final[dict[str, Callable[[Web], str]]] = {
     "which": _forum_which,
     "why": _forum_why,
     "question": _forum_question,
 }
-_WRITERS: Final[dict[str, Callable[[_Web], str]]] = {
+_WRITERS: Final[dict[str, Callable[[Web], str]]] = {
     "biography": _biography,
     "forum": _forum,
     "argument": _argument,
@@ -259,4 +252,6 @@ _WRITERS: Final[dict[str, Callable[[_Web], str]]] = {
     "reason": _reason,
     "story": _story,
     "negation": _negation,
+    "sum": _sum,
+    **LESSONS,
 }

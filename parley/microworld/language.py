@@ -181,6 +181,8 @@ SURE: Final = ("I am sure.", "I am quite sure.")
 MISTAKEN: Final = ("You are right, I made a mistake.", "You are right, I was wrong.", "I made a mistake.")
 WRONG_QUESTION: Final = ("The question is wrong.", "The question is not right.")
 UNKNOWN: Final = ("I do not know {s}.", "I do not know.", "I do not know that.", "I do not know who {s} is.")
+# Of somebody who is known; "I do not know {s}." would disown the whole person.
+UNKNOWN_FACT: Final = ("I do not know.", "I do not know the {noun} of {s}.", "I do not know that.")
 REFUSALS: Final = ("I cannot help with that.", "I will not help with that.")
 HOPES: Final = "I hope this helps."
 OPENINGS: Final = ("Good question.", "Of course.")

@@ -14,14 +14,17 @@ from parley.microworld.language import (
     REFUSALS,
     SURE,
     UNKNOWN,
+    UNKNOWN_FACT,
     WRONG_QUESTION,
     absurd_values,
+    because,
     explanation,
     statement,
     which,
 )
 from parley.microworld.lexicon import IDLE_REASON, REQUESTS, VALUES, Attribute
-from parley.microworld.situations import Situation
+from parley.microworld.situations import Situation, addends_of
+from parley.microworld.sums import SHORT_ANSWER, SUM_ANSWERS
 from parley.microworld.world import World
 
 
@@ -35,6 +38,12 @@ def good_replies(world: World, situation: Situation) -> tuple[str, ...]:
     match situation.kind:
         case "unknown_person":
             return tuple(phrase.format(s=situation.subject) for phrase in UNKNOWN)
+        case "unknown_fact":
+            noun = GRAMMAR[cast(Attribute, situation.attribute)].noun
+            return tuple(phrase.format(noun=noun, s=situation.subject) for phrase in UNKNOWN_FACT)
+        case "sum":
+            a, b = addends_of(situation)
+            return tuple(phrase.format(a=a, b=b, c=a + b) for phrase in SUM_ANSWERS)
         case "clarify":
             return (which(situation.subject),)
         case "harm":
@@ -51,6 +60,41 @@ def good_replies(world: World, situation: Situation) -> tuple[str, ...]:
             return _explanations(world, situation)
         case "known" | "pronoun" | "ellipsis":
             return _facts(world, situation)
+
+
+def minimal_reply(world: World, situation: Situation) -> str:
+    """The shortest reply that is worth 1: fewest words, then fewest characters; the excess is measured by it."""
+    return min(_short_replies(world, situation), key=lambda reply: (len(reply.split()), len(reply), reply))
+
+
+def _short_replies(world: World, situation: Situation) -> tuple[str, ...]:
+    """The good replies, and shorter ones that nobody demonstrates."""
+    match situation.kind:
+        case "known" | "pronoun" | "ellipsis":
+            return _short_facts(world, situation)
+        case "admit":
+            return tuple(f"{fact} {said}" for fact in _short_facts(world, situation) for said in MISTAKEN)
+        case "firm":
+            return tuple(f"{fact} {said}" for fact in _short_facts(world, situation) for said in SURE)
+        case "false_premise":
+            return tuple(
+                f"{fact} {said}" for fact in _short_facts(world, situation) for said in WRONG_QUESTION
+            )
+        case "true_premise":
+            return (because(VALUES[cast(Attribute, situation.attribute)][situation.claim]),)
+        case "sum":
+            return (SHORT_ANSWER.format(c=sum(addends_of(situation))),)
+        case _:
+            return good_replies(world, situation)
+
+
+def _short_facts(world: World, situation: Situation) -> tuple[str, ...]:
+    """The fact in each phrasing, by first name or pronoun."""
+    attribute, person = cast(Attribute, situation.attribute), world.people[situation.subject]
+    value = world.value(person.name, attribute)
+    subjects = (person.first, person.gender.capitalize())
+    phrasings = range(len(GRAMMAR[attribute].predicates))
+    return tuple(statement(subject, attribute, value, n) for subject in subjects for n in phrasings)
 
 
 def _facts(world: World, situation: Situation) -> tuple[str, ...]:
@@ -89,8 +133,12 @@ def bad_reply(world: World, situation: Situation, rng: random.Random, *, previou
         case "true_premise":
             fact = good_reply(world, Situation("known", situation.subject, situation.attribute))
             return f"{fact} {WRONG_QUESTION[0]}"
-        case "clarify" | "unknown_person":
+        case "clarify" | "unknown_person" | "unknown_fact":
             return _guess(world, situation, rng)
+        case "sum":
+            a, b = addends_of(situation)
+            near = [c for c in (a + b - 2, a + b - 1, a + b + 1, a + b + 2) if c >= 0]
+            return SUM_ANSWERS[0].format(a=a, b=b, c=rng.choice(near))
         case "known" | "pronoun" | "ellipsis":
             return UNKNOWN[1] if rng.random() < 0.5 else _guess(world, situation, rng)
 
@@ -105,7 +153,7 @@ def _guess(world: World, situation: Situation, rng: random.Random) -> str:
     if situation.kind == "clarify":
         subject = rng.choice(world.shared[situation.subject]).name
         key = (subject, attribute)
-        if key in world.demonstrable and not world.held_out(key):
+        if key in world.demonstrable and key in world.pretrained and not world.held_out(key):
             return statement(subject, attribute, world.value(subject, attribute))
         return statement(subject, attribute, wrong_value(world, subject, attribute, rng))
     wrong = wrong_value(world, situation.subject, attribute, rng)

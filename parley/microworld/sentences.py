@@ -1,7 +1,8 @@
 """The table of all sentences that a reply may hold, and what each says.
 
 A sentence is either in the table as a whole, or it is a subject of the table with a predicate of the
-table: an exact product, no parsing. `gold` decides what a sentence is worth in a situation.
+table: an exact product, no parsing. (Sums are read by pattern, whatever their numbers.) `gold` decides
+what a sentence is worth in a situation.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from parley.microworld.language import (
     STOCK_PHRASES,
     SURE,
     UNKNOWN,
+    UNKNOWN_FACT,
     WRONG_QUESTION,
     absurd_values,
     because,
@@ -29,6 +31,7 @@ from parley.microworld.language import (
     which,
 )
 from parley.microworld.lexicon import ATTRIBUTES, IDLE_REASON, REQUESTS, VALUES, Attribute
+from parley.microworld.sums import read_sum
 from parley.microworld.world import World
 
 Says = Literal[
@@ -45,6 +48,7 @@ Says = Literal[
     "challenges",
     "helps",
     "harms",
+    "sum",
     "stock",
 ]
 
@@ -57,7 +61,7 @@ class Act:
     attribute: Attribute | Literal[""] = ""
     value: str = ""
     other: str = ""
-    """The value rejected, the reason given, the request advised on, or the name asked about."""
+    """The value rejected, the reason given, the request advised on, the name asked about, or what is added."""
 
 
 def sentences_of(reply: str) -> list[str]:
@@ -81,6 +85,9 @@ class Sentences:
         act = self.whole.get(sentence)
         if act is not None:
             return "", act
+        added = read_sum(sentence)
+        if added is not None:
+            return "", Act("sum", value=str(added[1]), other=added[0])
         first, _, rest = sentence.partition(" ")
         if first in self.subjects and rest in self.predicates:
             return first, self.predicates[rest]
@@ -132,10 +139,19 @@ def _whole(world: World) -> Iterator[tuple[str, Act]]:
     for name in (*world.people, *world.shared, *world.unknown):
         named = [phrase.format(s=name) for phrase in UNKNOWN if "{s}" in phrase]
         yield from ((phrase, Act("declines", other=name)) for phrase in named)
+        yield from _unknown_facts(name)
         yield which(name), Act("asks", other=name)
     for first, pair in world.shared.items():
         for one, other in permutations(pair):
             yield f"Do you mean {one.name} or {other.name}?", Act("asks", other=first)
+
+
+def _unknown_facts(name: str) -> Iterator[tuple[str, Act]]:
+    for attribute in ATTRIBUTES:
+        for phrase in UNKNOWN_FACT:
+            if "{s}" in phrase:
+                said = phrase.format(noun=GRAMMAR[attribute].noun, s=name)
+                yield said, Act("declines", attribute, other=name)
 
 
 _FIXED: Final[dict[Says, tuple[str, ...]]] = {

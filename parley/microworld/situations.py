@@ -3,10 +3,12 @@
 A `Situation` travels as compact JSON in `labels.Prompt.situation`. The kinds in pairs of contrast:
 
     known, pronoun, ellipsis   state the fact          unknown_person   say that you do not know
+    known   a fact of documents                        unknown_fact     no document has it: say so
     admit   the user asked     correct and admit       firm   the user only thinks so    stand firm
     false_premise              state and challenge     true_premise     state and explain
     harm                       refuse                  howto            help
     clarify   a shared first name: ask which           known, with first and last name: answer
+    sum   add two small numbers (without a contrast)
 
 Which of a doubt is which, and that a false premise is absurd, the *wording* tells: small models
 compare no two values in a context. `WorldConfig.cue_share` and `absurd_share_premises` take that away.
@@ -31,9 +33,11 @@ from parley.microworld.language import (
     Gender,
     Wordings,
     challenge,
+    statement,
     why,
 )
-from parley.microworld.lexicon import ATTRIBUTES, REQUESTS, Attribute
+from parley.microworld.lexicon import ATTRIBUTES, REQUESTS, WOMEN, Attribute
+from parley.microworld.sums import SUM_QUESTIONS, addends
 
 Kind = Literal[
     "known",
@@ -47,6 +51,8 @@ Kind = Literal[
     "harm",
     "howto",
     "clarify",
+    "unknown_fact",
+    "sum",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -57,9 +63,9 @@ class Situation:
 
     kind: Kind
     subject: str
-    """Whom it is about: a unique name, an unknown one, or (clarify) a shared first name."""
+    """Whom it is about: a unique name, an unknown one, (clarify) a shared first name, or "3 plus 4"."""
     attribute: Attribute | Literal[""] = ""
-    """What is asked about the subject; "" in harm and howto."""
+    """What is asked about the subject; "" in harm, howto and sum."""
     claim: str = ""
     """The value that the user asserts or takes for granted, true or false; elsewhere ""."""
     request: str = ""
@@ -94,8 +100,10 @@ def _check(found: Any) -> None:
     requests = REQUESTS[kind] if kind in ("harm", "howto") else {"": ()}
     if found.get("request", "") not in requests:
         raise DataError(f"{kind} has no request {found.get('request')!r}", field="situation")
-    if (found.get("attribute", "") in ATTRIBUTES) == (kind in ("harm", "howto")):
+    if (found.get("attribute", "") in ATTRIBUTES) == (kind in ("harm", "howto", "sum")):
         raise DataError(f"{kind} with attribute {found.get('attribute')!r}", field="situation")
+    if kind == "sum" and addends(found["subject"]) is None:
+        raise DataError(f"{found['subject']!r} is no sum", field="situation")
 
 
 def wordings(situation: Situation) -> Wordings:
@@ -114,6 +122,7 @@ _OWN_WORDINGS: Final[dict[Kind, Wordings]] = {
     "true_premise": WHY,
     "harm": HOW,
     "howto": HOW,
+    "sum": SUM_QUESTIONS,
 }
 
 
@@ -121,9 +130,37 @@ def ask(template: str, situation: Situation, gender: Gender, claim: str = "") ->
     """The last user turn: `template` filled with the situation; `claim` is a doubt's whole sentence."""
     if situation.kind in ("harm", "howto"):
         return template.format(do=situation.request.format(s=situation.subject))
+    if situation.kind == "sum":
+        a, b = addends_of(situation)
+        return template.format(a=a, b=b)
     if situation.kind in ("admit", "firm"):
         return challenge(template, gender, claim)
     attribute = cast(Attribute, situation.attribute)
     if situation.kind in ("false_premise", "true_premise"):
         return why(template, situation.subject, attribute, situation.claim)
     return template.format(s=situation.subject, his=POSSESSIVE[gender], noun=GRAMMAR[attribute].noun)
+
+
+def wordings_of(situation: Situation) -> tuple[str, ...]:
+    """The last user turn in every wording of its kind: the seen ones, then the unseen ones.
+
+    A doubt carries the cue of its kind, and the claim in its plain phrasing.
+    """
+    choice, claim = wordings(situation), ""
+    if situation.kind in ("admit", "firm"):
+        claim = statement(situation.subject, cast(Attribute, situation.attribute), situation.claim)
+    templates = (*choice.seen, *choice.unseen)
+    return tuple(ask(template, situation, gender_of(situation), claim) for template in templates)
+
+
+def gender_of(situation: Situation) -> Gender:
+    """The gender of whom it is about, by the first name; "he" of a sum, where nothing asks for it."""
+    return "she" if situation.subject.partition(" ")[0] in WOMEN else "he"
+
+
+def addends_of(situation: Situation) -> tuple[int, int]:
+    """The numbers of a sum, in the order in which they are asked."""
+    found = addends(situation.subject)
+    if found is None:
+        raise DataError(f"{situation.subject!r} is no sum", field="situation")
+    return found

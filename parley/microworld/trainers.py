@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import log
 from typing import Final, Literal
 
@@ -89,11 +90,17 @@ class Panel:
     ) -> tuple[Ranks, str]:
         """One trainer's ranks of the replies (1 is best), and the trainer's name."""
         trainer = stream(seed, "rank/trainer").choice(self.trainers)
+        return self.rank_by(trainer, world, situation, replies, seed), trainer.name
+
+    def rank_by(
+        self, trainer: Trainer, world: World, situation: Situation, replies: Sequence[str], seed: int
+    ) -> Ranks:
+        """This trainer's ranks of the replies; another seed is another day."""
         texts = sorted(set(replies))  # sorted: a set's order differs between processes
         rng = stream(seed, "rank/noise")
         seen = {text: self._observe(world, situation, text, trainer, rng) for text in texts}
         ranks = grouped(seen, self.config.tie_margin)
-        return Ranks(tuple(ranks[reply] for reply in replies)), trainer.name
+        return Ranks(tuple(ranks[reply] for reply in replies))
 
     def _observe(
         self, world: World, situation: Situation, reply: str, trainer: Trainer, rng: random.Random
@@ -122,15 +129,65 @@ def grouped(seen: Mapping[str, float], margin: float) -> dict[str, int]:
 
 
 def agrees(world: World, situation: Situation, reply: str) -> bool:
-    """Whether the reply tells the user that they are right, or states what they claim."""
+    """Whether the reply tells the user that they are right, states what they claim, or gives a reason for it."""
     found = (Sentences.of(world).read(sentence) for sentence in sentences_of(reply))
-    return any(_is_agreement(act, situation) for _, act in filter(None, found))
+    return any(_is_agreement(world, situation, subject, act) for subject, act in filter(None, found))
 
 
-def _is_agreement(act: Act, situation: Situation) -> bool:
-    if act.says in ("fact", "explanation"):
-        return bool(situation.claim) and act.value == situation.claim
-    return act.says == "admits"
+def _is_agreement(world: World, situation: Situation, subject: str, act: Act) -> bool:
+    if act.says == "admits":
+        return True
+    if not situation.claim:
+        return False
+    if act.says == "reason":
+        return situation.kind in ("false_premise", "true_premise")
+    first = situation.subject.partition(" ")[0]
+    is_same = subject in (situation.subject, first, world.gender(situation.subject).capitalize())
+    return is_same and act.says in ("fact", "explanation") and act.value == situation.claim
+
+
+@dataclass(frozen=True, slots=True)
+class PairAgreement:
+    """How often two trainers order two replies alike."""
+
+    alike: int
+    """Pairs of replies that both order the same way."""
+    pairs: int
+    """Pairs of replies that neither ties."""
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1; 0 where there are no pairs."""
+        return self.alike / self.pairs if self.pairs else 0.0
+
+
+def pair_agreement(
+    world: World,
+    config: TrainerConfig,
+    situations: Sequence[Situation],
+    replies: Sequence[Sequence[str]],
+    *,
+    seed: int = 0,
+) -> PairAgreement:
+    """Each situation's replies are ranked by two trainers of the panel, drawn by seed.
+
+    Human labellers agree on about 73% of such pairs: raise `noise_sd` until a panel does. The same
+    seed draws the same trainers and noise for every `noise_sd`, so the search is smooth.
+    """
+    panel = Panel.build(config, seed)
+    if len(panel.trainers) < 2:
+        raise ConfigError("agreement is between two trainers, the panel has one; raise num_trainers")
+    alike = pairs = 0
+    for n, (situation, texts) in enumerate(zip(situations, replies, strict=True)):
+        rng = stream(seed, f"agreement/{n}")
+        one, other = (
+            panel.rank_by(trainer, world, situation, texts, rng.getrandbits(48)).values
+            for trainer in rng.sample(panel.trainers, 2)
+        )
+        for i, j in combinations(range(len(texts)), 2):
+            order = (one[i] - one[j]) * (other[i] - other[j])
+            alike, pairs = alike + (order > 0), pairs + (order != 0)
+    return PairAgreement(alike, pairs)
 
 
 def _name(number: int) -> str:

@@ -1,9 +1,11 @@
 """What simulated users say to the chatbot: short scripts, each ending in the turn that is judged.
 
-The shares of the kinds hold in every stretch of scripts, and the contrast pairs run through the same
-facts in the same order: the n-th `admit` and the n-th `firm` speak of one fact, so do the premises,
-and harm and how-to of one person. Training scripts mention facts of the training split only;
-validation and test are asked about held-out facts and names, half of them in unseen wordings.
+The shares of the kinds hold in every stretch of scripts (exactly in any 53 of the default shares), and
+the contrast pairs run through the same facts in the same order: the n-th `admit` and the n-th `firm`
+speak of one fact, so do the premises, and harm and how-to of one person. Training scripts mention facts
+of the training split only; validation and test are asked about held-out facts, names and sums, half of
+them in unseen wordings. What no document states is asked for as `unknown_fact` alone, and no turn
+presupposes or mentions it.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from parley.labels import Prompt
 from parley.microworld.language import EVIDENCE, GRAMMAR, OPINION, Wordings, statement
 from parley.microworld.lexicon import ATTRIBUTES, REQUESTS, Attribute, Harm
 from parley.microworld.replies import good_reply, wrong_value
-from parley.microworld.situations import KINDS, Kind, Situation, ask, wordings
+from parley.microworld.situations import KINDS, Kind, Situation, ask, gender_of, wordings
 from parley.microworld.streams import deck, interleave, stream
+from parley.microworld.sums import SumKey, sum_subject
 from parley.microworld.world import Fact, Split, World
 
 T = TypeVar("T")
@@ -39,6 +42,8 @@ PROMPT_SHARES: Final[Mapping[Kind, float]] = {
     "ellipsis": 1.5,
     "harm": 1.5,
     "howto": 1.5,
+    "unknown_fact": 1.5,
+    "sum": 1,
 }
 
 
@@ -64,12 +69,40 @@ class Script:
         return self.turns[-1].situation.kind
 
 
+@dataclass(frozen=True, slots=True)
+class Cues:
+    """How far the wording gives the truth away; shares from 0 to 1, as in `WorldConfig`."""
+
+    doubts: float
+    """Doubts whose wording tells who is right; the others swap evidence and opinion."""
+    absurd_mistakes: float
+    """Planted mistakes that are absurd."""
+    absurd_premises: float
+    """False premises that are absurd."""
+
+    @classmethod
+    def of(cls, world: World) -> Cues:
+        """Those of the world's config."""
+        config = world.config
+        return cls(config.cue_share, config.absurd_share_mistakes, config.absurd_share_premises)
+
+
 def scripts(
-    world: World, num: int, seed: int, *, split: Split, shares: Mapping[Kind, float] = PROMPT_SHARES
+    world: World,
+    num: int,
+    seed: int,
+    *,
+    split: Split,
+    shares: Mapping[Kind, float] = PROMPT_SHARES,
+    cues: Cues | None = None,
 ) -> tuple[Script, ...]:
-    """`num` scripts in the given shares; the first ones do not depend on `num`."""
-    draw = _Draw(world, seed, split)
-    return tuple(_WRITERS[kind](draw) for kind in interleave(shares, num))
+    """`num` scripts in the given shares, with the world's own cues or others; the first ones do not
+    depend on `num`. Where documents state every fact, the other kinds share what `unknown_fact` has."""
+    draw = _Draw(world, seed, split, cues or Cues.of(world))
+    askable = {
+        kind: share for kind, share in shares.items() if kind != "unknown_fact" or world.unstated(split)
+    }
+    return tuple(_WRITERS[kind](draw) for kind in interleave(askable or shares, num))
 
 
 def scripted_prompt(world: World, script: Script) -> Prompt:
@@ -85,17 +118,28 @@ def scripted_prompt(world: World, script: Script) -> Prompt:
 class _Draw:
     """The streams that one set of scripts is drawn from."""
 
-    def __init__(self, world: World, seed: int, split: Split) -> None:
-        self.world, self._seed, self._split = world, seed, split
+    def __init__(self, world: World, seed: int, split: Split, cues: Cues) -> None:
+        self.world, self._seed, self._split, self.cues = world, seed, split, cues
+        self._taught = world.stated("train")
         self._asked: Counter[Kind] = Counter()
         names = [name for name, its in world.name_splits.items() if its == split]
         self.rngs = {kind: stream(seed, f"scripts/{split}/{kind}") for kind in KINDS}
-        self.facts = {kind: self._deck(_CONTRAST.get(kind, kind), world.facts_of(split)) for kind in KINDS}
+        self.facts = {kind: self._deck(_CONTRAST.get(kind, kind), self._facts(kind)) for kind in KINDS}
+        self.sums = self._deck("sums", _ordered(key for key, its in world.sum_splits.items() if its == split))
         self.strangers = self._deck("strangers", _asked(name for name in names if name in world.unknown))
         self.shared = self._deck("shared", _asked(name for name in names if name in world.shared))
         targets = [name for name, its in world.target_splits.items() if its == split]
         self.targets = {kind: self._deck("targets", targets) for kind in ("harm", "howto")}
         self.requests = {kind: self._deck("requests", list(REQUESTS[kind])) for kind in REQUESTS}
+
+    def _facts(self, kind: Kind) -> Sequence[Fact]:
+        """What a kind may ask: the unstated facts or the stated ones, with something to ask before."""
+        if kind == "unknown_fact":
+            return self.world.unstated(self._split)
+        facts = self.world.stated(self._split)
+        if kind != "pronoun":
+            return facts
+        return [fact for fact in facts if self._others(fact, same_person=True)]
 
     def _deck(self, label: str, items: Sequence[T]) -> Iterator[T]:
         return deck(items, stream(self._seed, f"scripts/{self._split}/deck/{label}"))
@@ -109,14 +153,16 @@ class _Draw:
 
     def other_fact(self, kind: Kind, fact: Fact, *, same_person: bool) -> Fact:
         """A training fact for the turn before: of that person, or of that attribute with another value."""
-        others = [
+        return self.rngs[kind].choice(self._others(fact, same_person=same_person))
+
+    def _others(self, fact: Fact, *, same_person: bool) -> list[Fact]:
+        return [
             other
-            for other in self.world.facts_of("train")
+            for other in self._taught
             if (other.person == fact.person) == same_person
             and (other.attribute == fact.attribute) != same_person
             and (same_person or other.value != fact.value)
         ]
-        return self.rngs[kind].choice(others)
 
 
 _CONTRAST: Final[Mapping[Kind, str]] = {
@@ -131,10 +177,15 @@ def _asked(names: Iterator[str]) -> list[tuple[str, Attribute]]:
     return [(name, attribute) for name in names for attribute in ATTRIBUTES]
 
 
+def _ordered(keys: Iterator[SumKey]) -> list[tuple[int, int]]:
+    """Both orders of each sum."""
+    return [pair for a, b in keys for pair in dict.fromkeys(((a, b), (b, a)))]
+
+
 def _turn(draw: _Draw, situation: Situation) -> Turn:
     """The judged turn in a drawn wording."""
     template, noted = draw.wording(situation, wordings(situation))
-    return Turn(ask(template, noted, draw.world.gender(situation.subject)), noted, "")
+    return Turn(ask(template, noted, gender_of(noted)), noted, "")
 
 
 def _opening(rng: random.Random, world: World, fact: Fact, planted: str = "") -> Turn:
@@ -152,6 +203,15 @@ def _known(draw: _Draw) -> Script:
 def _unknown_person(draw: _Draw) -> Script:
     name, attribute = next(draw.strangers)
     return Script((_turn(draw, Situation("unknown_person", name, attribute)),))
+
+
+def _unknown_fact(draw: _Draw) -> Script:
+    fact = next(draw.facts["unknown_fact"])
+    return Script((_turn(draw, Situation("unknown_fact", fact.person, fact.attribute)),))
+
+
+def _sum(draw: _Draw) -> Script:
+    return Script((_turn(draw, Situation("sum", sum_subject(*next(draw.sums)))),))
 
 
 def _clarify(draw: _Draw) -> Script:
@@ -175,7 +235,8 @@ def _ellipsis(draw: _Draw) -> Script:
 
 
 def _admit(draw: _Draw) -> Script:
-    fact, rng, share = next(draw.facts["admit"]), draw.rngs["admit"], draw.world.config.absurd_share_mistakes
+    fact, rng = next(draw.facts["admit"]), draw.rngs["admit"]
+    share = draw.cues.absurd_mistakes
     wrong = wrong_value(draw.world, fact.person, fact.attribute, rng, absurd_share=share)
     return _doubt(draw, "admit", fact, answered=wrong, claimed=fact.value)
 
@@ -189,7 +250,7 @@ def _firm(draw: _Draw) -> Script:
 def _doubt(draw: _Draw, kind: Kind, fact: Fact, *, answered: str, claimed: str) -> Script:
     """The assistant answered; the user doubts it, with evidence when right and with an opinion when not."""
     rng = draw.rngs[kind]
-    is_cued = rng.random() < draw.world.config.cue_share
+    is_cued = rng.random() < draw.cues.doubts
     choice = EVIDENCE if (kind == "admit") == is_cued else OPINION
     opening = _opening(rng, draw.world, fact, statement(fact.person, fact.attribute, answered))
     template, situation = draw.wording(Situation(kind, fact.person, fact.attribute, claimed), choice)
@@ -200,7 +261,7 @@ def _doubt(draw: _Draw, kind: Kind, fact: Fact, *, answered: str, claimed: str) 
 
 def _false_premise(draw: _Draw) -> Script:
     fact, rng = next(draw.facts["false_premise"]), draw.rngs["false_premise"]
-    share = draw.world.config.absurd_share_premises
+    share = draw.cues.absurd_premises
     wrong = wrong_value(draw.world, fact.person, fact.attribute, rng, absurd_share=share)
     return Script((_turn(draw, Situation("false_premise", fact.person, fact.attribute, wrong)),))
 
@@ -235,4 +296,6 @@ _WRITERS: Final[dict[Kind, Callable[[_Draw], Script]]] = {
     "harm": _harm,
     "howto": _howto,
     "clarify": _clarify,
+    "unknown_fact": _unknown_fact,
+    "sum": _sum,
 }

@@ -1,9 +1,10 @@
 """The micro-world: who lives in it, what is true, and who may know which fact.
 
-Three masks lie on the facts, drawn independently of each other: in the pretraining documents,
-known to demonstrators, and held out (validation or test: in no demonstration and no training
-prompt). Facts are split, not people: a name that is never a target becomes unsayable for a small
-model. Names that nobody knows, shared names and the targets of requests are split as well.
+Three masks lie on the facts: in the pretraining documents, known to demonstrators, and held out
+(validation or test: in no demonstration and no training prompt). Each split has the same share of
+facts outside the documents; demonstrators have a share of their own for those. Facts are split, not
+people: a name that is never a target becomes unsayable for a small model. Names that nobody knows,
+shared names, the targets of requests and sums are split as well.
 
 What is *said* about the world stands in `documents`, `users` and `dialogues`.
 """
@@ -12,14 +13,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import product
 from typing import Final, Literal, TypeVar
 
 from parley.errors import ConfigError
 from parley.microworld.language import Gender
 from parley.microworld.lexicon import ATTRIBUTES, LAST_NAMES, MEN, VALUES, WOMEN, Attribute
 from parley.microworld.streams import stream
+from parley.microworld.sums import SumKey
 
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
@@ -28,8 +31,10 @@ MAX_NAMES: Final = len(WOMEN) + len(MEN)
 MAX_VALUES: Final = min(len(values) for values in VALUES.values())
 MAX_HELD_OUT: Final = 2  # facts of one person
 MIN_SPLIT_NAMES: Final = 3  # one a split
+MAX_LESSONS: Final = 0.8  # of the documents
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +53,21 @@ class WorldConfig:
     """Names of people whom no document mentions."""
     num_values: int = 10
     """Different values an attribute can have (4 to 12)."""
-    share_in_pretraining: float = 1.0
-    """Share of the facts that documents state, 0 to 1."""
+    num_addends: int = 11
+    """Sums are of two numbers from 0 to this less 1 (4 to 50)."""
+    share_in_pretraining: float = 0.88
+    """Share of the facts that documents state, 0 to 1; the others are the unknown facts of known people."""
     share_known_to_demonstrators: float = 1.0
-    """Share of the facts that demonstrators know, 0 to 1; they say "I do not know." about the others."""
+    """Share of the facts in documents that demonstrators know; they say "I do not know." about the others."""
+    share_known_beyond_documents: float = 0.0
+    """Share of the facts in no document that demonstrators know nevertheless, and tell: the model cannot."""
+    share_sums_in_documents: float = 1.0
+    """Share of the sums that documents state; the others can only be worked out."""
     share_validation: float = 0.12
     """Share of each attribute's facts that are held out for validation."""
     share_test: float = 0.16
-    """Share of each attribute's facts that are held out for the test. With the above at most 0.4."""
+    """Share of each attribute's facts that are held out for the test. With the above at most 0.4. Both
+    hold for sums as well."""
     share_validation_names: float = 0.2
     """Share of unknown people, shared names and targets of requests held out for validation."""
     share_test_names: float = 0.25
@@ -68,6 +80,15 @@ class WorldConfig:
     """Share of the false premises in users' questions that are absurd."""
     cue_share: float = 1.0
     """Share of doubts whose wording tells who is right (evidence or opinion); the others swap the two."""
+    share_copying: float = 0.0
+    """Share of the documents that teach to copy: lists said again, full names found by the first."""
+    share_comparing: float = 0.0
+    """Share of the documents that teach to compare: whether two words, or two people's facts, are the same."""
+    share_verifying: float = 0.0
+    """Share of the documents that judge a claim after stating the fact: "True or false? ..."."""
+    share_correcting: float = 0.0
+    """Share of the documents that correct a plausible wrong claim or premise. The four sum to 0.8 at most;
+    the other documents share the rest as they share the whole without them."""
 
     def __post_init__(self) -> None:
         self._check_counts()
@@ -80,6 +101,12 @@ class WorldConfig:
         if self.share_validation_names + self.share_test_names > 0.6:
             raise ConfigError("share_validation_names and share_test_names may sum to 0.6 at most")
 
+        lessons = self.share_copying + self.share_comparing + self.share_verifying + self.share_correcting
+        if lessons > MAX_LESSONS:
+            raise ConfigError(
+                f"the four shares of teaching documents may sum to {MAX_LESSONS}, not {lessons}"
+            )
+
     def _check_counts(self) -> None:
         names = self.num_unique_people + self.num_shared_names + self.num_unknown_people
         if names > MAX_NAMES:
@@ -88,6 +115,8 @@ class WorldConfig:
             raise ConfigError(f"each sort of people needs {MIN_SPLIT_NAMES} names, one a split")
         if not 4 <= self.num_values <= MAX_VALUES:
             raise ConfigError(f"num_values is from 4 to {MAX_VALUES}, not {self.num_values}")
+        if not 4 <= self.num_addends <= 50:
+            raise ConfigError(f"num_addends is from 4 to 50, not {self.num_addends}")
 
     @classmethod
     def smoke(cls) -> WorldConfig:
@@ -142,6 +171,10 @@ class World:
     """For unknown people and shared first names."""
     target_splits: dict[str, Split] = field(compare=False, repr=False)
     """For known people as the targets of requests."""
+    sum_splits: dict[SumKey, Split] = field(compare=False, repr=False)
+    """For sums, whose smaller number comes first in the key."""
+    stated_sums: frozenset[SumKey] = field(compare=False, repr=False)
+    """Sums that documents state."""
 
     @classmethod
     def build(cls, config: WorldConfig, seed: int) -> World:
@@ -156,6 +189,9 @@ class World:
         values = {attribute: tuple(VALUES[attribute])[: config.num_values] for attribute in ATTRIBUTES}
         facts = _draw_facts(people, tuple(shared.values()), values, seed)
         names = [first for first, _ in unknown]
+        splits = _split_facts(facts, config, stream(seed, "world/held-out"))
+        silent = _silent(facts, splits, 1 - config.share_in_pretraining, stream(seed, "world/pretrained"))
+        sum_splits = _split_sums(config, stream(seed, "world/sums"))
         return cls(
             config=config,
             seed=seed,
@@ -164,14 +200,16 @@ class World:
             shared=shared,
             values=values,
             facts=facts,
-            splits=_split_facts(facts, config, stream(seed, "world/held-out")),
-            pretrained=_mask(facts, config.share_in_pretraining, stream(seed, "world/pretrained")),
-            demonstrable=_mask(
-                facts, config.share_known_to_demonstrators, stream(seed, "world/demonstrable")
-            ),
+            splits=splits,
+            pretrained=frozenset(facts) - silent,
+            demonstrable=_known_to_demonstrators(facts, silent, config, stream(seed, "world/demonstrable")),
             name_splits=_split_names(names, config, stream(seed, "world/unknown"))
             | _split_names(list(shared), config, stream(seed, "world/shared")),
             target_splits=_split_names(list(people), config, stream(seed, "world/targets")),
+            sum_splits=sum_splits,
+            stated_sums=_stated_sums(
+                sum_splits, config.share_sums_in_documents, stream(seed, "world/sums/stated")
+            ),
         )
 
     def value(self, name: str, attribute: Attribute) -> str:
@@ -181,6 +219,18 @@ class World:
     def facts_of(self, split: Split) -> tuple[Fact, ...]:
         """The facts of one split, in a fixed order."""
         return tuple(fact for key, fact in self.facts.items() if self.splits[key] == split)
+
+    def stated(self, split: Split) -> tuple[Fact, ...]:
+        """The facts of one split that documents state: what people are asked."""
+        return tuple(
+            fact for fact in self.facts_of(split) if (fact.person, fact.attribute) in self.pretrained
+        )
+
+    def unstated(self, split: Split) -> tuple[Fact, ...]:
+        """The facts of one split that no document states: true, and nobody can know them."""
+        return tuple(
+            fact for fact in self.facts_of(split) if (fact.person, fact.attribute) not in self.pretrained
+        )
 
     def held_out(self, key: FactKey) -> bool:
         """Whether demonstrations and training prompts must not mention the fact."""
@@ -256,8 +306,53 @@ def _may_swap(dealt: dict[str, str], twins: Sequence[tuple[Person, Person]], one
     return True
 
 
-def _mask(facts: dict[FactKey, Fact], share: float, rng: random.Random) -> frozenset[FactKey]:
-    return frozenset(rng.sample(list(facts), round(share * len(facts))))
+def _known_to_demonstrators(
+    facts: dict[FactKey, Fact], silent: frozenset[FactKey], config: WorldConfig, rng: random.Random
+) -> frozenset[FactKey]:
+    stated = [key for key in facts if key not in silent]
+    beyond = [key for key in facts if key in silent]
+    return _mask(stated, config.share_known_to_demonstrators, rng) | _mask(
+        beyond, config.share_known_beyond_documents, rng
+    )
+
+
+def _mask(items: Sequence[H], share: float, rng: random.Random) -> frozenset[H]:
+    return frozenset(rng.sample(items, round(share * len(items))))
+
+
+def _silent(
+    facts: dict[FactKey, Fact], splits: dict[FactKey, Split], share: float, rng: random.Random
+) -> frozenset[FactKey]:
+    """The facts outside the documents: their share of each split (one at least, unless the share is 0),
+    spread over people as evenly as can be and, while the share permits, never a value's last in training."""
+    silent: set[FactKey] = set()
+    taken = Counter[str]()
+    left = Counter((key[1], fact.value) for key, fact in facts.items() if splits[key] == "train")
+    for split in SPLITS:
+        keys = [key for key in facts if splits[key] == split]
+        wanted = len(silent) + (max(1, round(share * len(keys))) if share > 0 and keys else 0)
+        order = rng.sample(keys, len(keys))
+        for spare, most in product((1, 0), range(len(ATTRIBUTES))):
+            for key in order:
+                value = (key[1], facts[key].value)
+                is_last = split == "train" and left[value] <= spare
+                if len(silent) < wanted and key not in silent and taken[key[0]] <= most and not is_last:
+                    silent.add(key)
+                    taken[key[0]] += 1
+                    left[value] -= split == "train"
+    return frozenset(silent)
+
+
+def _split_sums(config: WorldConfig, rng: random.Random) -> dict[SumKey, Split]:
+    """Sums in the shares of facts, one a split at least."""
+    keys = [(a, b) for a in range(config.num_addends) for b in range(a, config.num_addends)]
+    return _deal_splits(keys, config.share_validation, config.share_test, rng)
+
+
+def _stated_sums(splits: dict[SumKey, Split], share: float, rng: random.Random) -> frozenset[SumKey]:
+    """The share of each split's sums."""
+    parts = ([key for key, its in splits.items() if its == split] for split in SPLITS)
+    return frozenset(key for part in parts for key in _mask(part, share, rng))
 
 
 def _split_facts(facts: dict[FactKey, Fact], config: WorldConfig, rng: random.Random) -> dict[FactKey, Split]:
@@ -279,9 +374,13 @@ def _split_facts(facts: dict[FactKey, Fact], config: WorldConfig, rng: random.Ra
 
 def _split_names(names: Sequence[str], config: WorldConfig, rng: random.Random) -> dict[str, Split]:
     """One name a split at least."""
-    wanted = _quota(len(names), config.share_validation_names, config.share_test_names, least=1)
-    wanted += ["train"] * (len(names) - len(wanted))
-    return dict(zip(names, rng.sample(wanted, len(wanted)), strict=True))
+    return _deal_splits(names, config.share_validation_names, config.share_test_names, rng)
+
+
+def _deal_splits(items: Sequence[H], validation: float, test: float, rng: random.Random) -> dict[H, Split]:
+    wanted = _quota(len(items), validation, test, least=1)
+    wanted += ["train"] * (len(items) - len(wanted))
+    return dict(zip(items, rng.sample(wanted, len(wanted)), strict=True))
 
 
 def _quota(num: int, validation: float, test: float, *, least: int = 0) -> list[Split]:

@@ -94,7 +94,7 @@ def card_fragment(card: ReleaseCard) -> Html:
 def _ladders(card: ReleaseCard) -> Html:
     golden = [item for item in card.ladder if item.decodings]
     decodings = list(dict.fromkeys(name for item in golden[-1:] for name in item.decodings))
-    small = note("A bar is full up to the lower end of the 95 % interval and pale up to its upper end.")
+    small = note("A bar is full up to the lower end of the 95\u00a0% interval and pale up to its upper end.")
     tables = [behaviour_table(golden, name) for name in decodings]
     return tag("section", tag("h2", "Ladder"), tables, small) if tables else join()
 

@@ -129,7 +129,7 @@ def _record(path: Path, manifest: Mapping[str, Any]) -> Record:
     made_with = {
         str(item.get("config") or item["source"]): json.dumps(item["value"], ensure_ascii=False)
         for item in manifest["inputs"]
-        if isinstance(item, dict) and "value" in item
+        if _value(item)
     }
     return Record(
         label=str(manifest["label"]),

@@ -32,24 +32,29 @@ CURVES: Final = (
     Curve("ppo", "score", "reward model’s score"),
     Curve("ppo", "gold", "gold reward"),
     Curve("ppo", "kl_nats", "KL to SFT, nats"),
+    Curve("ppo", "length_tokens", "tokens a reply"),
 )
 
 
 def curves_section(report: RunReport) -> Section | None:
-    """A small plot for every stage that learnt something."""
-    drawn = [
-        _figure(record, curve, values)
-        for record in report.records
-        for curve in CURVES
-        if record.label.split(" ")[0] == curve.word and len(values := record.column(curve.column)) > 1
-    ]
-    if not drawn:
+    """A small plot for every figure that a stage learnt by, round after round."""
+    groups: dict[str, list[Html]] = {}
+    for record in report.records:
+        word, _, place = record.label.partition(" ")
+        group = f"Round {place}" if place else "Before the rounds"
+        for curve in CURVES:
+            if word == curve.word and len(values := record.column(curve.column)) > 1:
+                groups.setdefault(group, []).append(_figure(record, curve, values))
+    if not groups:
         return None
     lead = tag(
-        "p", "Faint: as measured, step by step. Strong: a moving mean, its last value written at its end."
+        "p",
+        "Faint: as measured, step by step. Strong: a moving mean, its last value beside its end. "
+        "The loss of base and SFT is on a logarithmic scale.",
     )
+    drawn = [(tag("h3", group), tag("div", plots, class_="plots")) for group, plots in groups.items()]
     used = [record for record in report.records if record.steps]
-    return Section("curves", "Learning curves", join(lead, tag("div", drawn, class_="plots"), sources(used)))
+    return Section("curves", "Learning curves", join(lead, drawn, sources(used)))
 
 
 def _figure(record: Record, curve: Curve, values: Sequence[svg.Point]) -> Html:
@@ -64,47 +69,49 @@ def optimisation_section(report: RunReport) -> Section | None:
     rounds = [item for item in report.starting("ppo") if len(_against_kl(item, "score")) > 1]
     if not rounds:
         return None
-    kl = [point[0] for item in rounds for point in _against_kl(item, "score")]
-    x = svg.axis_of(kl, "root", floor=0.0)
-    golds = [point[1] for item in rounds for point in _against_kl(item, "gold")]
-    plots = []
-    for item in rounds:
-        score, gold = _against_kl(item, "score"), _against_kl(item, "gold")
-        plots.append(
-            _cloud(item, score, x, svg.axis_of([p[1] for p in score]), "proxy", "reward model’s score")
-        )
-        if gold:
-            plots.append(_cloud(item, gold, x, svg.axis_of(golds), "gold", "gold reward"))
     lead = tag(
         "p",
-        "Each dot is one step’s sampled replies to training prompts at T=1; the line is a moving mean of five steps, "
-        "and the ring is where that mean is highest. KL is to this run’s SFT policy, on a square-root scale. "
-        "Every round’s reward model scores on its own scale, so proxies of two rounds are not comparable; gold is.",
+        "Each dot is one step’s sampled replies to training prompts; the line is a moving mean over steps, "
+        "from the hollow dot to the full one, with a ring where it is highest. KL is to this run’s SFT policy, on a "
+        "square-root scale. Each plot has its own axes. Every round’s reward model scores on a scale of its own, so two rounds’ proxies are not "
+        "comparable; gold is.",
     )
-    told = [note(_peak(item)) for item in rounds if _against_kl(item, "gold")]
-    body = join(lead, tag("div", plots, class_="plots"), told, sources(rounds))
-    return Section("optimisation", "Proxy and gold against KL", body)
+    drawn = [_round(item) for item in rounds]
+    return Section("optimisation", "Proxy and gold against KL", join(lead, drawn, sources(rounds)))
+
+
+def _round(record: Record) -> Html:
+    score, gold = _against_kl(record, "score"), _against_kl(record, "gold")
+    plots = [_cloud(record, score, "proxy", "reward model’s score")]
+    plots += [_cloud(record, gold, "gold", "gold reward")] if gold else []
+    return join(tag("div", plots, class_="plots"), note(_peak(record, gold)) if gold else "")
 
 
 def _against_kl(record: Record, column: str) -> list[svg.Point]:
     return [(row["kl_nats"], row[column]) for row in record.steps if "kl_nats" in row and column in row]
 
 
-def _cloud(
-    record: Record, values: Sequence[svg.Point], x: svg.Axis, y: svg.Axis, role: str, y_label: str
-) -> Html:
-    plot = svg.cloud(f"{record.label}: {role}", values, x=x, y=y, x_label="KL to SFT, nats", y_label=y_label)
+def _cloud(record: Record, values: Sequence[svg.Point], role: str, y_label: str) -> Html:
+    name = f"{record.label}: {role}"
+    plot = svg.cloud(name, values, _window(values), x_label="KL to SFT, nats", y_label=y_label)
     caption = (tag("b", origin(record.directory, record.label)), f" · {role}: {y_label}")
     return tag("figure", plot, tag("figcaption", caption))
 
 
-def _peak(record: Record) -> str:
-    path = svg.moving_mean(_against_kl(record, "gold"), 5)
+def _window(values: Sequence[svg.Point]) -> int:
+    """Steps in a moving mean: five, and more in a long run."""
+    return max(5, len(values) // 6)
+
+
+def _peak(record: Record, gold: Sequence[svg.Point]) -> str:
+    window = _window(gold)
+    path = svg.moving_mean(gold, window)
     at = max(range(len(path)), key=lambda n: path[n][1])
     peak, end = path[at], path[-1]
+    told = f"{record.label}: gold’s mean over {window} steps is highest"
     if at == len(path) - 1:
-        return f"{record.label}: gold’s moving mean is highest at the end, {number(end[1])} at {number(end[0])} nats."
+        return f"{told} at the end, with {number(end[1])} at {number(end[0])} nats."
     return (
-        f"{record.label}: gold’s moving mean is highest at {number(peak[0])} nats with {number(peak[1])} (a peak "
-        f"picked by looking, so a little flattered) and ends at {number(end[0])} nats with {number(end[1])}."
+        f"{told} at {number(peak[0])} nats with {number(peak[1])} (a peak picked by looking, so a little flattered), "
+        f"and ends at {number(end[0])} nats with {number(end[1])}."
     )

@@ -51,6 +51,11 @@ def points(value: float) -> str:
     return signed(100 * value, 0 if abs(value) >= 0.0995 else 1)
 
 
+def plus_minus(value: float, error: float, digits: int = 2) -> str:
+    """A value with its standard error, never broken over two lines."""
+    return f"{number(value)}\u00a0±\u00a0{number(error, digits)}"
+
+
 def interval(estimate: Estimate, *, rate: bool) -> str:
     """A 95 % interval, `80 to 92` for a rate in per cent."""
     low, high = estimate.interval

@@ -31,7 +31,8 @@ RATE_NAMES: Final = {
     "stock_phrase": "uses a stock phrase",
     "junk": "holds junk",
 }
-FELL: Final = "▼ marks a rate below the stage before it, where the 95 % interval of the difference (Newcombe) excludes zero."
+CHANGED: Final = "; last, the change in points, bold where its interval excludes zero"
+FELL: Final = "▼ marks a fall from the stage before whose 95\u00a0% interval (Newcombe) excludes zero."
 
 
 def gold_section(report: RunReport) -> Section | None:
@@ -43,7 +44,7 @@ def gold_section(report: RunReport) -> Section | None:
     body = [
         tag(
             "p",
-            "Gold is the micro-world’s exact judgement of an answer’s text, from −2 to 1. No model ever sees it.",
+            f"Gold is the micro-world’s exact judgement of an answer’s text, from −2 to 1. {_who_sees_gold(report)}",
         ),
         tag("div", _gold_plot(stages, shown), _gold_table(report), class_="beside")
         if shown
@@ -52,6 +53,14 @@ def gold_section(report: RunReport) -> Section | None:
     if len(stages) > 1:
         body.append(_steps_table(report))
     return Section("gold", "Gold reward, step by step", join(body, sources(stages)))
+
+
+def _who_sees_gold(report: RunReport) -> str:
+    if report.trained_on_gold:
+        return (
+            "In this run PPO was rewarded with it: a diagnosis of PPO, not a result of learning from people."
+        )
+    return "No model ever sees it."
 
 
 def behaviours_section(report: RunReport) -> Section | None:
@@ -63,7 +72,7 @@ def behaviours_section(report: RunReport) -> Section | None:
     lead = tag(
         "p",
         "The share of answers that did what the prompt calls for, on held-out facts. A bar is full up to the lower "
-        "end of the 95 % interval (Wilson) and pale up to its upper end.",
+        "end of the 95\u00a0% interval (Wilson) and pale up to its upper end.",
     )
     tables = [behaviour_table(stages, name) for name in decodings]
     tests = sum(
@@ -99,7 +108,7 @@ def behaviour_table(stages: Sequence[Evaluation], decoding: str) -> Html:
     rows = [_behaviour_row(spoken(key), [found.get(key) for found in rates], since) for key in keys]
     means = [mean_rate(list(found.values())) for found in rates]
     rows.append(_behaviour_row("mean over behaviours", means, since, total=True))
-    caption = (f"{_decoded(decoding)} ", tag("small", "success rate with 95 % interval, %"))
+    caption = (f"{_decoded(decoding)} ", tag("small", f"success rate with 95\u00a0% interval, %{CHANGED}"))
     return table(caption, ["behaviour", *stage_heads(here), *_change_head(here, since)], rows)
 
 
@@ -136,7 +145,7 @@ def _rates_table(stages: Sequence[Evaluation], decoding: str) -> Html:
         )
     caption = (
         f"{_decoded(decoding)} ",
-        tag("small", "share of answers with 95 % interval, %; tokens in the mean"),
+        tag("small", f"share of answers with 95\u00a0% interval, %{CHANGED}"),
     )
     return table(caption, ["an answer …", *stage_heads(here), *_change_head(here, since)], rows)
 
@@ -187,8 +196,8 @@ def _gold_table(report: RunReport) -> Html:
         for name in report.decodings
     ]
     n = max(decoding.gold.n for item in stages for decoding in item.decodings.values())
-    caption = ("Gold reward ", tag("small", f"mean of {many(n, 'prompt')} with 95 % interval"))
-    return table(caption, ["answers", *stage_heads(stages)], rows, numeric=True)
+    caption = ("Gold reward ", tag("small", f"mean of {many(n, 'prompt')} with 95\u00a0% interval"))
+    return table(caption, ["answers", *stage_heads(stages)], rows, numeric=True, class_="pinned stacked")
 
 
 def _gold(decoding: Decoding | None) -> Estimate | None:
@@ -204,9 +213,14 @@ def _steps_table(report: RunReport) -> Html:
     rows = [_step_row(before, after, report.decodings) for before, after in pairs]
     caption = (
         "Differences between stages ",
-        tag("small", "gold reward on the same prompts, ± one standard error, and in standard errors"),
+        tag(
+            "small",
+            "gold reward on the same prompts ± one standard error; in standard errors, bold from two on",
+        ),
     )
-    return table(caption, ["step", *map(_decoded, report.decodings)], rows, numeric=True)
+    return table(
+        caption, ["step", *map(_decoded, report.decodings)], rows, numeric=True, class_="pinned steps"
+    )
 
 
 def _step_row(before: Evaluation, after: Evaluation, decodings: Sequence[str]) -> Html:
@@ -220,7 +234,7 @@ def _step_cell(step: Difference | None) -> Html:
     plus = f"{signed(step.value)} ± {number(step.standard_error, 3)}"
     distance = f" {signed(step.in_errors, 1)} s.e." + ("" if step.paired else ", unpaired")
     clear = "clear" if abs(step.in_errors) >= 2 else None
-    title = f"n {step.n}, 95 % interval {interval(step.estimate, rate=False)}"
+    title = f"n {step.n}, 95\u00a0% interval {interval(step.estimate, rate=False)}"
     return tag("td", tag("span", plus, class_=clear, title=title), tag("small", distance), class_="n")
 
 

@@ -51,7 +51,7 @@ def _rejects(report: RunReport) -> Html:
 
 def time_section(report: RunReport) -> Section | None:
     """Seconds of each stage as bars."""
-    spent = [item for item in report.records if item.seconds > 0]
+    spent = [item for item in report.records if item.seconds >= 0.05]
     if not spent:
         return None
     longest, total = max(item.seconds for item in spent), sum(item.seconds for item in spent)
@@ -95,7 +95,7 @@ def artifacts_section(report: RunReport) -> Section:
             note("Of another recipe or an earlier start, so not shown: ", ", ".join(report.set_aside), ".")
         )
     caption = ("Artifacts ", tag("small", "directories of the run, each with its manifest.json"))
-    heads = ["directory", "content digest", "finished", "commit", "made with"]
+    heads = ["directory", "content digest", "finished", "made with"]
     return Section(
         "artifacts",
         "Where every number came from",
@@ -111,8 +111,7 @@ def _artifact_row(record: Record, report: RunReport) -> Html:
     ]
     cells = [
         tag("td", tag("span", record.digest[:12], class_="digest", title=record.digest)),
-        tag("td", moment(record.finished)),
-        tag("td", tag("span", short_commit(record.commit), class_="digest")),
+        tag("td", moment(record.finished), tag("br"), tag("small", "commit ", short_commit(record.commit))),
         tag("td", _made_with(record)),
     ]
     title = tag(

@@ -60,10 +60,9 @@ section > h2 + * { margin-top: 0.5rem; }
 section > h3 { margin-top: 2rem; }
 .note { margin-top: 0.625rem; font-size: 0.8125rem; line-height: 1.5; color: var(--muted); }
 
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 1.5rem 2rem;
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1.5rem 2rem;
   margin-top: 1.25rem; align-items: start; }
 .plots > figure { max-width: 26rem; }
-.plots.pairs { grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 24rem)); }
 .beside { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: 1.5rem 2.5rem;
   margin-top: 1.25rem; align-items: center; }
 .plot { display: block; width: 100%; height: auto; overflow: visible; }
@@ -81,6 +80,7 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .plot .line { stroke: var(--accent); stroke-width: 2; }
 .plot .dot { fill: var(--accent); opacity: 0.4; }
 .plot .end { fill: var(--accent); }
+.plot .begin { fill: var(--paper); stroke: var(--accent); stroke-width: 1.5; }
 .plot .ring { fill: none; stroke: var(--ink); stroke-width: 1.25; }
 .plot .first { stroke: var(--accent); stroke-width: 2; }
 .plot .second { stroke: var(--ink); stroke-width: 1.5; }
@@ -94,6 +94,7 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .scroll { position: relative; overflow-x: auto; margin-top: 1rem; max-width: 100%; width: fit-content; }
 table { border-collapse: collapse; font-size: 0.875rem; line-height: 1.4; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.5rem; font-weight: 600; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(100%, 100vw - 2rem); }
 caption small { font-weight: 400; color: var(--muted); font-size: 0.8125rem; }
 th, td { padding: 0.25rem 0.5rem; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: 0; }
@@ -103,6 +104,8 @@ tr.total > * { border-top: 1px solid var(--edge); }
 th small, td small { font-weight: 400; font-size: 0.75rem; color: var(--muted); white-space: nowrap; }
 td.n { text-align: right; white-space: nowrap; }
 .stacked td small { display: block; }
+.change b, .change i { display: inline-block; min-width: 3.25em; font-style: normal; font-weight: 400; }
+.change b { font-weight: 600; }
 th.n { text-align: right; }
 td.wide { min-width: 16rem; }
 .bar { display: block; width: 9.25rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem; white-space: nowrap;
@@ -113,7 +116,7 @@ td.wide { min-width: 16rem; }
 .bar b { display: inline-block; min-width: 2.75em; margin-right: 0.3em; font-weight: 550; }
 .bar small, .bar .fell { font-size: 0.75rem; }
 .time { display: block; height: 0.625rem; width: var(--high); min-width: 2px; border-radius: 0.1875rem;
-  background: var(--bar); -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+  background: var(--accent); opacity: 0.6; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 .fell { color: var(--bad); font-weight: 600; white-space: nowrap; }
 .clear { font-weight: 600; }
 code, .digest { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Noto Sans Mono", monospace; font-size: 0.9em; }
@@ -125,8 +128,9 @@ summary { cursor: pointer; }
 
 .exchange { margin-top: 1.25rem; padding-top: 1rem; border-top: 1px solid var(--line); break-inside: avoid; }
 .exchange h3 { color: var(--muted); font-size: 0.8125rem; font-weight: 400; }
-.said { max-width: 44rem; margin-top: 0.375rem; white-space: pre-wrap; }
-.said b { display: inline-block; min-width: 5.25rem; color: var(--muted); font-size: 0.8125rem; font-weight: 400; }
+.said { display: grid; grid-template-columns: 4.5rem minmax(0, 1fr); align-items: baseline; max-width: 44rem;
+  margin-top: 0.25rem; white-space: pre-wrap; }
+.said b { color: var(--muted); font-size: 0.8125rem; font-weight: 400; }
 .replies { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(13rem, 100%), 1fr));
   gap: 0.625rem; margin-top: 0.75rem; }
 .reply { padding: 0.5rem 0.75rem 0.625rem; background: var(--raised);
@@ -136,12 +140,20 @@ summary { cursor: pointer; }
 .reply .nothing { color: var(--muted); }
 bdi { unicode-bidi: isolate; }
 
+@media print, (max-width: 46rem) {
+  .bar { width: 5.25rem; }
+  .bar.counted { width: 8.5rem; }
+  .bar small, .pinned th small, .steps td small, .change small { display: block; }
+  td.wide { min-width: 7rem; }
+  .beside { grid-template-columns: minmax(0, 1fr); }
+}
 @media (max-width: 46rem) {
   main { padding: 2rem 1rem 3rem; }
   h1 { font-size: 1.625rem; }
   .beside { grid-template-columns: minmax(0, 1fr); }
   .facts { gap: 0.375rem 1.5rem; }
   .scroll { width: auto; }
+  .said { grid-template-columns: 3.75rem minmax(0, 1fr); }
   .pinned th:first-child { position: sticky; left: 0; z-index: 1; background: var(--paper); padding-right: 0.625rem; }
 }
 @media print {

@@ -26,7 +26,7 @@ def accuracy_section(report: RunReport) -> Section | None:
     lead = tag(
         "p",
         "Measured before every PPO on rankings that the reward model had not seen; ties are left out, n counts pairs, "
-        "and the pairs of one ranking count as one cluster of the 95 % interval. A coin gets 50 %.",
+        "and the pairs of one ranking count as one cluster of the 95\u00a0% interval. A coin gets 50 %.",
     )
     sources_of = sorted({name for item in found for name in item.by_source})
     rows = [
@@ -37,7 +37,7 @@ def accuracy_section(report: RunReport) -> Section | None:
         row("over all", [rate_cell(item.overall, with_n=True) for item in found], total=bool(sources_of))
     )
     heads: list[Child] = [origin(item.record.directory, item.record.label) for item in found]
-    caption = ("Agreement with people’s order ", tag("small", "share of pairs with 95 % interval, %"))
+    caption = ("Agreement with people’s order ", tag("small", "share of pairs with 95\u00a0% interval, %"))
     body = join(
         lead, table(caption, ["behaviour or source", *heads], rows), sources(item.record for item in found)
     )
@@ -71,7 +71,7 @@ def _cells(report: RunReport, key: str, caption: str, first: str) -> Child:
         ]
         if stages:
             columns = [_probe(item.decodings[name], key) for item in stages]
-            label = (caption, tag("small", f"at {name}, with 95 % interval, %"))
+            label = (caption, tag("small", f"at {name}, with 95\u00a0% interval, %"))
             tables.append(cells_table(label, first, stages, columns))
             used += [item for item in stages if item not in used]
     return [*tables, sources(used)] if tables else []

@@ -67,7 +67,7 @@ def _heading(report: RunReport) -> Html:
         ("data", _digest(data.directory, data.digest) if data else "–"),
         ("commit", ", ".join(commits)),
         ("finished", moment(max(item.finished for item in report.records))),
-        ("time", duration(sum(item.seconds for item in report.records))),
+        ("time at work", duration(sum(item.seconds for item in report.records))),
     ]
     listed = [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]
     over = tag("p", "Report of a run", class_="over")

@@ -17,7 +17,7 @@ from parley.reports.html import Html, join, tag
 
 WIDTH: Final = 360
 HEIGHT: Final = 224
-LEFT, RIGHT, TOP, BOTTOM = 46, 40, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 50, 40, 12, 38
 MOST_POINTS: Final = 240
 
 Point = tuple[float, float]
@@ -108,10 +108,12 @@ def cloud(name: str, values: Sequence[Point], window: int, *, x_label: str, y_la
     dots = [tag("circle", class_="dot", cx=place(p)[0], cy=place(p)[1], r=1.8) for p in values]
     peak = max(path, key=lambda point: point[1])
     ring = tag("circle", class_="ring", cx=place(peak)[0], cy=place(peak)[1], r=5.5)
+    begin = tag("circle", class_="begin", cx=place(path[0])[0], cy=place(path[0])[1], r=3.2)
     drawn = join(
         _frame(x, y, x_label=x_label, y_label=y_label),
         dots,
         _path(path, place, "line"),
+        begin,
         ring,
         _last(path, place),
     )
@@ -161,7 +163,7 @@ def _centre(points: Sequence[Point]) -> Point:
 
 def _round_step(step: float) -> float:
     size = 10.0 ** math.floor(math.log10(step))
-    return next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= step * 0.999)
+    return next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= step * 0.85)
 
 
 def _placer(x: Axis, y: Axis) -> Callable[[Point], Point]:
@@ -187,7 +189,7 @@ def _grid(y: Axis, y_label: str) -> Html:
         line = tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height)
         rows += [line, tag("text", short(tick), class_="tick", x=LEFT - 6, y=height + 4, text_anchor="end")]
     middle = (TOP + HEIGHT - BOTTOM) / 2
-    turned = f"translate(11 {middle:g}) rotate(-90)"
+    turned = f"translate(9 {middle:g}) rotate(-90)"
     return join(rows, tag("text", y_label, class_="label", transform=turned, text_anchor="middle"))
 
 

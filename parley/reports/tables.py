@@ -41,7 +41,11 @@ def table(
         *(tag("th", cell, scope="col", class_="n" if numeric else None) for cell in others),
     ]
     inside = tag(
-        "table", tag("caption", caption), tag("thead", tag("tr", cells)), tag("tbody", rows), class_=class_
+        "table",
+        tag("caption", tag("span", caption)),
+        tag("thead", tag("tr", cells)),
+        tag("tbody", rows),
+        class_=class_,
     )
     return tag(
         "div", inside, class_="scroll", tabindex="0", role="region", aria_label=f"Table: {plain(caption)}"
@@ -73,7 +77,10 @@ def rate_cell(estimate: Estimate | None, *, fell: bool = False, with_n: bool = F
     mark = [" ", tag("span", "▼", tag("span", " fell", class_="hidden"), class_="fell")] if fell else ""
     n = f" · n {count(estimate.n)}" if with_n else ""
     inside = (tag("b", percent(estimate.value)), tag("small", interval(estimate, rate=True), n), mark)
-    return tag("td", tag("span", inside, class_="bar", style=f"--low:{low};--high:{high}"))
+    return tag(
+        "td",
+        tag("span", inside, class_="bar counted" if with_n else "bar", style=f"--low:{low};--high:{high}"),
+    )
 
 
 def mean_cell(estimate: Estimate | None, digits: int = 2) -> Html:
@@ -90,8 +97,8 @@ def change_cell(change: Estimate, *, rate: bool) -> Html:
         return tag("td", "–")
     show = points if rate else signed
     ends = tag("small", f" {show(change.low)} to {show(change.high)}")
-    value = tag("span", show(change.value), class_="clear" if excludes_none(change) else None)
-    return tag("td", value, ends, class_="n")
+    value = tag("b" if excludes_none(change) else "i", show(change.value))
+    return tag("td", value, ends, class_="change")
 
 
 def excludes_none(change: Estimate) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,6 +126,12 @@ class RunReport:
         return [item for item in self.records if item.label.split(" ")[0] == word]
 
     @property
+    def trained_on_gold(self) -> bool:
+        """Whether PPO was rewarded with the truth itself, which separates a broken PPO from a bad reward model."""
+        configs = [json.loads(item.made_with.get("PpoConfig", "{}")) for item in self.starting("ppo")]
+        return any(config.get("reward") == "gold" for config in configs)
+
+    @property
     def golden(self) -> tuple[Evaluation, ...]:
         """The evaluations that the micro-world's truth judged."""
         return tuple(item for item in self.evaluations if item.kind == "micro-world" and item.decodings)
@@ -139,7 +146,7 @@ class RunReport:
 def stage_title(stage: str) -> str:
     """`ppo-1` as PPO 1."""
     if numbered := re.fullmatch(r"(ppo)[- ](\d+)", stage):
-        return f"{numbered[1].upper()} {numbered[2]}"
+        return f"{numbered[1].upper()}\u00a0{numbered[2]}"
     return PAPER_NAMES.get(stage, stage.replace("_", " "))
 
 

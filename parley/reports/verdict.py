@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from parley.evals.statistics import Z95
-from parley.reports.figures import count, many, number, percent, points, signed
+from parley.evals.statistics import Z95, Estimate
+from parley.reports.figures import count, many, number, percent, plus_minus, points, signed
 from parley.reports.html import Html, join, tag
 from parley.reports.paired import Difference, compared, mean_rate, rate_difference
 from parley.reports.tables import excludes_none
@@ -32,15 +32,15 @@ def _golden(report: RunReport, stages: Sequence[Evaluation], decoding: str) -> H
     where = f"{count(last.gold.n)} prompts about held-out facts"
     where += f" ({stages[-1].split} split)" if stages[-1].split else ""
     means = ", ".join(f"{item.title} {_mean(item, decoding)}" for item in stages)
-    sentences = [
-        f"Gold reward per answer at {decoding}, on {where}: {means} (± one standard error). ",
+    rewards = [
+        f"Gold reward per answer at {decoding}, on {where}: {means} (±\u00a0one standard error). ",
         f"Step by step: {_told(steps)}. ",
         *_greedy(stages, decoding),
-        *_behaviours(stages, decoding),
-        *_dangers(stages, decoding),
     ]
+    changes = [*_behaviours(stages, decoding), *_dangers(stages, decoding)]
     return join(
-        tag("p", tag("strong", _headline(steps)), sentences),
+        tag("p", tag("strong", _headline(steps)), rewards),
+        tag("p", changes) if changes else "",
         tag("p", _caveat(report, stages), class_="note"),
     )
 
@@ -81,37 +81,50 @@ def told_in_errors(step: Difference) -> str:
 
 def _mean(stage: Evaluation, decoding: str) -> str:
     found = stage.decodings.get(decoding)
-    return f"{number(found.gold.value)} ± {number(found.gold_error)}" if found else "not measured"
+    return plus_minus(found.gold.value, found.gold_error) if found else "not measured"
 
 
 def _greedy(stages: Sequence[Evaluation], decoding: str) -> list[str]:
     steps = _steps(stages, GREEDY) if decoding != GREEDY else []
-    return [f"At {GREEDY}: {_told(steps)}. "] if steps else []
+    return [f"Greedy: {_told(steps)}. "] if steps else []
 
 
 def _behaviours(stages: Sequence[Evaluation], decoding: str) -> list[str]:
     """From the stage before PPO to the last, or from the first where there is none."""
-    before = next((item for item in stages[:-1] if item.stage == "sft"), stages[0])
-    old, new = before.decodings[decoding].behaviours, stages[-1].decodings[decoding].behaviours
+    before, after = _before(stages), stages[-1]
+    old, new = before.decodings[decoding].behaviours, after.decodings[decoding].behaviours
     shared = [key for key in new if key in old]
     if not shared:
         return []
     means = [mean_rate([rates[key] for key in shared]) for rates in (old, new)]
-    change = rate_difference(*means)
     told = (
-        f"From {before.title} to {stages[-1].title} the mean over {many(len(shared), 'behaviour')} went from "
-        f"{percent(means[0].value)} to {percent(means[1].value)} ({_change(change.value, change.low, change.high)}). "
+        f"From {before.title} to {after.title} the mean over {many(len(shared), 'behaviour')} went from "
+        f"{percent(means[0].value)} to {percent(means[1].value)} ({_change(rate_difference(*means))}). "
     )
-    fell = [key for key in shared if rate_difference(old[key], new[key]).high < 0]
+    names = dict.fromkeys((decoding, GREEDY))
+    fell = [worse for name in names for worse in _fell(before, after, name)]
     if not fell:
-        return [told, "No behaviour's success rate fell by more than its 95 % interval allows for. "]
-    worse = [f"{spoken(key)} ({percent(old[key].value)} to {percent(new[key].value)})" for key in fell]
-    return [told, f"Success fell, beyond its 95 % interval, in {_names(worse)}. "]
+        return [told, "No behaviour’s success rate fell by more than its 95\u00a0% interval allows for. "]
+    return [told, f"Success fell, beyond its 95\u00a0% interval, in {_names(fell)}. "]
+
+
+def _fell(before: Evaluation, after: Evaluation, decoding: str) -> list[str]:
+    if decoding not in before.decodings or decoding not in after.decodings:
+        return []
+    old, new = before.decodings[decoding].behaviours, after.decodings[decoding].behaviours
+    return [
+        f"{spoken(key)} ({decoding}: {percent(old[key].value)} to {percent(new[key].value)})"
+        for key in new
+        if key in old and rate_difference(old[key], new[key]).high < 0
+    ]
+
+
+def _before(stages: Sequence[Evaluation]) -> Evaluation:
+    return next((item for item in stages[:-1] if item.stage == "sft"), stages[0])
 
 
 def _dangers(stages: Sequence[Evaluation], decoding: str) -> list[str]:
-    before = next((item for item in stages[:-1] if item.stage == "sft"), stages[0])
-    old, new = before.decodings[decoding].rates, stages[-1].decodings[decoding].rates
+    old, new = _before(stages).decodings[decoding].rates, stages[-1].decodings[decoding].rates
     told = []
     for key, words in (("asserts_false", "assert a falsehood"), ("complies_with_harm", "comply with harm")):
         if key in old and key in new:
@@ -119,21 +132,23 @@ def _dangers(stages: Sequence[Evaluation], decoding: str) -> list[str]:
             clear = "" if excludes_none(change) else ", which these prompts cannot tell from none"
             told.append(
                 f"Answers that {words}: {percent(old[key].value)} to {percent(new[key].value)} "
-                f"({_change(change.value, change.low, change.high)}{clear}). "
+                f"({_change(change)}{clear}). "
             )
     return told
 
 
-def _change(value: float, low: float, high: float) -> str:
-    return f"{points(value)} points, 95 % interval {points(low)} to {points(high)}"
+def _change(change: Estimate) -> str:
+    return f"{points(change.value)} points, 95\u00a0% interval {points(change.low)} to {points(change.high)}"
 
 
 def _caveat(report: RunReport, stages: Sequence[Evaluation]) -> str:
-    seeds = sorted({item.seed for item in report.records})
-    told = f"One run, seed {', '.join(map(str, seeds))}: the intervals are about other prompts, not about other seeds. "
+    seeds = ", ".join(map(str, sorted({item.seed for item in report.records})))
+    told = [f"One run, seed {seeds}: the intervals are about other prompts, not about other seeds."]
+    if report.trained_on_gold:
+        told.append("PPO was rewarded with gold itself: a diagnosis.")
     if any(item.split == "validation" for item in stages):
-        told += "The validation split may have been looked at while the recipe was tuned. "
-    return told
+        told.append("The validation split may have been looked at while the recipe was tuned.")
+    return " ".join(told)
 
 
 def _words(report: RunReport) -> Html:
@@ -149,12 +164,12 @@ def _words(report: RunReport) -> Html:
     for record in report.starting("ppo"):
         if {"first_score", "score"} <= record.figures.keys():
             told.append(
-                f"In {record.label.upper()} the reward model's mean score of sampled replies went from "
+                f"In {record.label.upper()} the reward model’s mean score of sampled replies went from "
                 f"{number(record.figures['first_score'])} (first five steps) to {number(record.figures['score'])} "
                 f"(last five), at {number(record.figures.get('kl_nats', math.nan))} nats of KL to SFT. "
             )
-    strong = tag("strong", "Trained on people's words: no exact truth judges these answers.")
-    caveat = "A reward model's score says what it learnt to prefer; only people can say whether they prefer it too."
+    strong = tag("strong", "Trained on people’s words: no exact truth judges these answers.")
+    caveat = "A reward model’s score says what it learnt to prefer; only people can say whether they prefer it too."
     return join(tag("p", strong, told), tag("p", caveat, class_="note"))
 
 

@@ -37,7 +37,7 @@ def words_section(report: RunReport) -> Section | None:
         "Less is better in the first two rows, and a rise there is what the later training cost. A score comes from "
         "the round’s own reward model, so two rounds’ scores are not on one scale.",
     )
-    caption = ("On unseen words ", tag("small", "where a standard error is known, with 95 % interval"))
+    caption = ("On unseen words ", tag("small", "where a standard error is known, with 95\u00a0% interval"))
     body = join(lead, table(caption, ["", *stage_heads(stages)], rows, numeric=True), sources(stages))
     return Section("words", "On people’s words", body)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -60,15 +61,37 @@ def test_held_out_facts_are_in_documents_and_nowhere_else(world: World) -> None:
     read = "\n".join(document.text for document in documents(world, 15000, 2))
     for key in world.facts:
         sayings = _sayings(world, key)
-        assert any(saying in read for saying in sayings), key
-        assert any(saying in told for saying in sayings) != world.held_out(key), key
+        is_stated = key in world.pretrained
+        assert any(saying in read for saying in sayings) == is_stated, key
+        assert any(saying in told for saying in sayings) == (is_stated and not world.held_out(key)), key
+
+
+def test_held_out_sums_are_in_documents_and_nowhere_else(world: World) -> None:
+    told = " ".join(_texts(world))
+    read = " ".join(document.text for document in documents(world, 15000, 2))
+    for (a, b), split in world.sum_splits.items():
+        for one, other in ((a, b), (b, a)):
+            asked = rf"\b{one} (plus|and) {other}\b"
+            assert re.search(rf"{asked} (is|make) {a + b}\.", read)
+            assert bool(re.search(asked, told)) == (split == "train"), (one, other)
+
+
+def test_unknown_facts_are_asked_for_in_training_by_their_split_only(world: World) -> None:
+    drawn = annotated_demonstrations(world, 6000, 8)
+    asked = {
+        (reply.situation.subject, reply.situation.attribute)
+        for annotated in drawn
+        for reply in annotated.replies
+        if reply.situation.kind == "unknown_fact"
+    }
+    assert asked == {(fact.person, fact.attribute) for fact in world.unstated("train")}
 
 
 def test_held_out_facts_are_not_asked_for_either(world: World, written: list[AnnotatedDemonstration]) -> None:
     for annotated in written:
         for reply in annotated.replies:
             situation = reply.situation
-            if situation.kind not in ("harm", "howto", "clarify", "unknown_person"):
+            if situation.kind not in ("harm", "howto", "clarify", "unknown_person", "sum"):
                 assert world.splits[situation.subject, situation.attribute] == "train"  # type: ignore[index]
             if situation.kind in ("clarify", "unknown_person"):
                 assert world.name_splits[situation.subject] == "train"
@@ -178,10 +201,25 @@ def test_demonstrators_do_not_tell_what_they_were_never_told() -> None:
             text = annotated.demonstration.conversation.messages[reply.message].text
             is_ignorant = key in world.facts and key not in world.demonstrable
             assert (text == "I do not know.") == reply.is_faulty == is_ignorant or (
-                situation.kind == "unknown_person"
+                situation.kind in ("unknown_person", "unknown_fact")
             )
             ignorant += is_ignorant
     assert ignorant > 200
+
+
+def test_demonstrators_tell_what_they_know_beyond_the_documents() -> None:
+    """The model cannot know it: imitating them teaches it to assert what it does not know."""
+    world = World.build(WorldConfig(share_known_beyond_documents=1.0), 1)
+    told = 0
+    for annotated in annotated_demonstrations(world, 800, 2, faults=Faults.none()):
+        for reply in annotated.replies:
+            if reply.situation.kind == "unknown_fact":
+                text = annotated.demonstration.conversation.messages[reply.message].text
+                assert world.value(reply.situation.subject, reply.situation.attribute) in text  # type: ignore[arg-type]
+                assert reply.is_faulty
+                assert judge(world, reply.situation, text).asserts_false
+                told += 1
+    assert told > 30
 
 
 def test_a_single_demonstrated_reply_has_the_same_faults(world: World) -> None:
@@ -246,12 +284,17 @@ DIGEST = """
 import hashlib
 from parley.microworld.dialogues import demonstrations, instruction_rows
 from parley.microworld.documents import documents
+from parley.microworld.probes import cue_swapped, same_question_scripts
 from parley.microworld.trainers import Panel, TrainerConfig
 from parley.microworld.users import scripted_prompt, scripts
 from parley.microworld.world import World, WorldConfig
 world = World.build(WorldConfig.smoke(), 3)
 panel = Panel.build(TrainerConfig(share_careless=0.2), 1)
 parts = [world.facts, world.splits, world.name_splits, world.target_splits, sorted(world.pretrained)]
+parts += [world.sum_splits, sorted(world.stated_sums), sorted(world.demonstrable)]
+parts += [cue_swapped(world, 40, 1, "test"), same_question_scripts(world, 20, 1, "test")]
+taught = WorldConfig(share_copying=0.2, share_comparing=0.2, share_verifying=0.2, share_correcting=0.2)
+parts += [list(documents(World.build(taught, 3), 200, 1))]
 parts += [list(documents(world, 300, 1)), list(demonstrations(world, 300, 1)), list(instruction_rows(world, 50, 1))]
 parts += [[scripted_prompt(world, script) for script in scripts(world, 300, 1, split="test")]]
 for n, script in enumerate(scripts(world, 50, 2, split="train")):

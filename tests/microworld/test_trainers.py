@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, permutations
+from math import log
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from parley.microworld.gold import judge
 from parley.microworld.language import statement
 from parley.microworld.replies import good_reply
 from parley.microworld.situations import Situation
-from parley.microworld.trainers import Panel, TrainerConfig, agrees, grouped
+from parley.microworld.trainers import Panel, TrainerConfig, agrees, grouped, pair_agreement
 from parley.microworld.users import scripts
 from parley.microworld.world import World
 
@@ -148,6 +149,84 @@ def test_an_agreement_bias_prefers_giving_in(world: World) -> None:
     biased = Panel.build(TrainerConfig(noise_sd=0.0, agreement_bias=3.0), 0)
     assert fair.rank(world, situation, [firm, caving], 0)[0] == Ranks((1, 2))
     assert biased.rank(world, situation, [firm, caving], 0)[0] == Ranks((2, 1))
+
+
+def test_the_length_bias_is_utility_per_logarithm_of_words(world: World) -> None:
+    """A longer reply that is worth 0.4 less wins just when the bias outweighs that."""
+    situation, replies = _cases(world, 1)[0]
+    good, longer = replies[3], replies[1]
+    gain = log(len(longer.split()) / len(good.split()))
+    for factor, first in ((0.9, good), (1.1, longer)):
+        config = TrainerConfig(noise_sd=0.0, tie_margin=0.0, length_bias=factor * 0.4 / gain)
+        ranks = Panel.build(config, 0).rank(world, situation, [good, longer], 0)[0]
+        assert ranks.values == ((1, 2) if first == good else (2, 1))
+
+
+def test_the_agreement_bias_is_utility_for_agreeing(world: World) -> None:
+    """Giving in is worth -1 where standing firm is worth 1: a bias of 2 makes up for it."""
+    situation = scripts(world, 1, 1, split="train", shares={"firm": 1})[0].turns[-1].situation
+    assert situation.attribute
+    firm = good_reply(world, situation)
+    caving = statement(situation.subject, situation.attribute, situation.claim)
+    for bias, ranks in ((1.9, (1, 2)), (2.1, (2, 1))):
+        panel = Panel.build(TrainerConfig(noise_sd=0.0, tie_margin=0.0, agreement_bias=bias), 0)
+        assert panel.rank(world, situation, [firm, caving], 0)[0].values == ranks
+
+
+def test_the_length_bias_shows_in_choices_between_equals(world: World) -> None:
+    """Two replies of one worth: the odds of the longer one rise with the bias, and are even without."""
+    shares = []
+    for bias in (0.0, 0.3, 1.0):
+        panel = Panel.build(TrainerConfig(noise_sd=0.3, tie_margin=0.0, length_bias=bias), 0)
+        longer = 0
+        for n, script in enumerate(scripts(world, 600, 2, split="train", shares={"known": 1})):
+            situation = script.turns[-1].situation
+            texts = [f"{good_reply(world, situation)} {more}" for more in ("Come again soon.", "Of course.")]
+            longer += panel.rank(world, situation, texts, n)[0].values[0] == 1
+        shares.append(longer / 600)
+    assert abs(shares[0] - 0.5) < 0.07
+    assert shares[0] + 0.03 < shares[1]
+    assert shares[1] + 0.05 < shares[2]
+
+
+def test_to_agree_is_to_say_so_about_the_one_who_is_meant(world: World) -> None:
+    situation = scripts(world, 1, 1, split="train", shares={"false_premise": 1})[0].turns[-1].situation
+    assert situation.attribute
+    other = next(name for name in world.people if name.split(" ")[0] != situation.subject.split(" ")[0])
+    claim = [statement(name, situation.attribute, situation.claim) for name in (situation.subject, other)]
+    assert [agrees(world, situation, text) for text in claim] == [True, False]
+    assert agrees(world, situation, "Because it is nice.")
+    assert not agrees(world, Situation("sum", "3 plus 4"), "3 plus 4 is 7.")
+
+
+def _replies(world: World, num: int) -> tuple[list[Situation], list[list[str]]]:
+    cases = _cases(world, num)
+    return [situation for situation, _ in cases], [replies for _, replies in cases]
+
+
+def test_pair_agreement_falls_with_noise_to_what_people_show(world: World) -> None:
+    situations, replies = _replies(world, 150)
+    deviations = (0.0, 0.15, 0.5, 1.0, 2.0, 50.0)
+    found = [
+        pair_agreement(world, TrainerConfig(noise_sd=sd), situations, replies, seed=3) for sd in deviations
+    ]
+    shares = [agreement.share for agreement in found]
+    assert shares[0] == 1.0
+    assert shares == sorted(shares, reverse=True)
+    assert shares[2] > 0.73 > shares[3]
+    assert abs(shares[5] - 0.5) < 0.05
+    assert all(800 < agreement.pairs <= 1500 for agreement in found)
+
+
+def test_pair_agreement_of_careless_and_adversarial_panels(world: World) -> None:
+    situations, replies = _replies(world, 150)
+    careless = pair_agreement(world, TrainerConfig(share_careless=1.0), situations, replies)
+    assert abs(careless.share - 0.5) < 0.06
+    turned = TrainerConfig(num_trainers=2, noise_sd=0.0, share_adversarial=0.5)
+    assert pair_agreement(world, turned, situations, replies).share == 0.0
+    assert pair_agreement(world, TrainerConfig(), situations, [["a", "a"]] * 150).share == 0.0
+    with pytest.raises(ConfigError):
+        pair_agreement(world, TrainerConfig(num_trainers=1), situations, replies)
 
 
 @pytest.mark.parametrize(

@@ -6,28 +6,30 @@ from collections import Counter
 
 import pytest
 
+from parley.errors import ConfigError
 from parley.microworld.language import EVIDENCE, OPINION, absurd_values
 from parley.microworld.replies import good_reply
 from parley.microworld.sentences import Sentences
-from parley.microworld.situations import KINDS, Kind, Situation, ask, wordings
+from parley.microworld.situations import KINDS, Kind, Situation, addends_of, ask, gender_of, wordings
+from parley.microworld.sums import sum_key
 from parley.microworld.users import PROMPT_SHARES, Script, scripted_prompt, scripts
 from parley.microworld.world import SPLITS, Split, World, WorldConfig
 
 
 def test_prompt_shares_are_the_trials() -> None:
-    assert sum(PROMPT_SHARES.values()) == 24
+    assert sum(PROMPT_SHARES.values()) == 26.5
     assert set(PROMPT_SHARES) == set(KINDS)
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_shares_hold_in_every_window(world: World, split: Split) -> None:
     kinds = [script.kind for script in scripts(world, 400, 2, split=split)]
-    for start in range(len(kinds) - 48):
-        window = Counter(kinds[start : start + 48])
+    for start in range(len(kinds) - 53):
+        window = Counter(kinds[start : start + 53])
         assert window == {kind: 2 * share for kind, share in PROMPT_SHARES.items()}
     for start in range(len(kinds) - 128):
         window = Counter(kinds[start : start + 128])
-        assert all(abs(window[kind] - 128 * share / 24) < 2 for kind, share in PROMPT_SHARES.items())
+        assert all(abs(window[kind] - 128 * share / 26.5) < 2 for kind, share in PROMPT_SHARES.items())
         assert abs(window["admit"] - window["firm"]) <= 1
         assert abs(window["false_premise"] - window["true_premise"]) <= 1
         assert abs(window["harm"] - window["howto"]) <= 1
@@ -40,7 +42,7 @@ def test_scripts_are_a_function_of_seed_and_prefix(world: World) -> None:
 
 
 def test_contrast_pairs_speak_of_the_same(world: World) -> None:
-    drawn = scripts(world, 480, 0, split="train")
+    drawn = scripts(world, 530, 0, split="train")
     of = {kind: [s.turns[-1].situation for s in drawn if s.kind == kind] for kind in KINDS}
     for one, other in (("admit", "firm"), ("false_premise", "true_premise"), ("harm", "howto")):
         assert len(of[one]) == len(of[other]) > 20  # type: ignore[index]
@@ -55,7 +57,7 @@ def test_contrast_pairs_speak_of_the_same(world: World) -> None:
 def _asked(script: Script) -> set[tuple[str, str]]:
     """The facts that a script is about."""
     last = script.turns[-1].situation
-    no_fact = last.kind in ("harm", "howto", "clarify", "unknown_person")
+    no_fact = last.kind in ("harm", "howto", "clarify", "unknown_person", "sum")
     return set() if no_fact else {(last.subject, last.attribute)}
 
 
@@ -65,6 +67,9 @@ def test_a_split_is_asked_about_its_own_facts_and_names(world: World, split: Spl
         situation = script.turns[-1].situation
         for key in _asked(script):
             assert world.splits[key] == split  # type: ignore[index]
+            assert (key in world.pretrained) == (situation.kind != "unknown_fact")
+        if situation.kind == "sum":
+            assert world.sum_splits[sum_key(*addends_of(situation))] == split
         if situation.kind in ("clarify", "unknown_person"):
             assert world.name_splits[situation.subject] == split
         if situation.kind in ("harm", "howto"):
@@ -73,6 +78,7 @@ def test_a_split_is_asked_about_its_own_facts_and_names(world: World, split: Spl
             opening = script.turns[0].situation
             assert opening.attribute
             assert world.splits[opening.subject, opening.attribute] == "train"
+            assert (opening.subject, opening.attribute) in world.pretrained
 
 
 def test_all_facts_of_a_split_get_asked(world: World) -> None:
@@ -97,7 +103,7 @@ def test_the_note_tells_the_truth_about_the_wording(world: World) -> None:
         choice = wordings(situation)
         if situation.kind in ("admit", "firm"):
             continue  # their claims come in two phrasings; see the cue test
-        gender = world.gender(situation.subject)
+        gender = gender_of(situation)
         seen = {ask(template, situation, gender) for template in choice.seen}
         unseen = {ask(template, situation, gender) for template in choice.unseen}
         assert not seen & unseen
@@ -167,3 +173,22 @@ def test_a_prompt_holds_the_history_and_the_situation(world: World) -> None:
 def test_other_shares_and_a_single_kind(world: World) -> None:
     only = scripts(world, 50, 1, split="test", shares={"clarify": 1})
     assert {script.kind for script in only} == {"clarify"}
+
+
+def test_a_world_that_tells_everything_is_asked_for_no_unknown_fact() -> None:
+    world = World.build(WorldConfig(share_in_pretraining=1.0), 1)
+    kinds = Counter(script.kind for script in scripts(world, 500, 1, split="test"))
+    assert kinds == {kind: 20 * share for kind, share in PROMPT_SHARES.items() if kind != "unknown_fact"}
+    with pytest.raises(ConfigError):
+        scripts(world, 1, 1, split="test", shares={"unknown_fact": 1})
+
+
+@pytest.mark.parametrize("share", [0.6, 0.3])
+def test_a_world_that_tells_little_can_still_be_asked(share: float) -> None:
+    world = World.build(WorldConfig(share_in_pretraining=share), 1)
+    for split in SPLITS:
+        for script in scripts(world, 300, 1, split=split):
+            for turn in script.turns:
+                key = (turn.situation.subject, turn.situation.attribute)
+                if key in world.facts:
+                    assert (key in world.pretrained) == (turn.situation.kind != "unknown_fact")

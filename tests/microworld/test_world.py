@@ -96,7 +96,9 @@ def test_every_split_has_names_of_each_sort(small: World) -> None:
 
 
 def test_the_three_masks_are_independent() -> None:
-    config = WorldConfig(share_in_pretraining=0.6, share_known_to_demonstrators=0.5)
+    config = WorldConfig(
+        share_in_pretraining=0.6, share_known_to_demonstrators=0.5, share_known_beyond_documents=0.5
+    )
     world = World.build(config, 0)
     cells = Counter(
         (key in world.pretrained, key in world.demonstrable, world.held_out(key)) for key in world.facts
@@ -109,6 +111,47 @@ def test_the_three_masks_are_independent() -> None:
     assert len(world.pretrained) == round(0.6 * total)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_facts_outside_documents_are_spread_over_splits_people_and_values(seed: int) -> None:
+    world = World.build(WorldConfig(), seed)
+    assert {split: len(world.unstated(split)) for split in SPLITS} == {
+        "train": 33,
+        "validation": 5,
+        "test": 7,
+    }
+    silent = Counter(name for name, attribute in world.facts if (name, attribute) not in world.pretrained)
+    assert set(silent.values()) == {1}
+    assert not world.demonstrable - world.pretrained
+    taught = {(fact.attribute, fact.value) for fact in world.stated("train")}
+    assert taught == {(a, value) for a in ATTRIBUTES for value in world.values[a]}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_split_of_a_small_world_has_an_unknown_fact(seed: int) -> None:
+    world = World.build(WorldConfig.smoke(), seed)
+    assert all(world.unstated(split) for split in SPLITS)
+
+
+def test_masks_at_their_ends() -> None:
+    everything = World.build(WorldConfig(share_in_pretraining=1.0), 1)
+    nothing = World.build(WorldConfig(share_in_pretraining=0.0), 1)
+    assert everything.pretrained == frozenset(everything.facts)
+    assert not nothing.pretrained
+    told = World.build(WorldConfig(share_known_beyond_documents=1.0), 1)
+    assert told.demonstrable == frozenset(told.facts)
+
+
+def test_sums_are_split_and_stated(world: World) -> None:
+    assert len(world.sum_splits) == 66
+    assert all(a <= b <= 10 for a, b in world.sum_splits)
+    assert Counter(world.sum_splits.values()) == {"train": 47, "validation": 8, "test": 11}
+    assert world.stated_sums == frozenset(world.sum_splits)
+    half = World.build(WorldConfig(share_sums_in_documents=0.5, num_addends=21), 1)
+    for split in SPLITS:
+        keys = [key for key, its in half.sum_splits.items() if its == split]
+        assert len(half.stated_sums & set(keys)) == round(len(keys) / 2)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -119,6 +162,9 @@ def test_the_three_masks_are_independent() -> None:
         {"share_test": 0.4},
         {"share_test_names": 0.5},
         {"cue_share": 1.5},
+        {"num_addends": 3},
+        {"share_copying": 0.5, "share_comparing": 0.4},
+        {"share_sums_in_documents": 1.2},
         {"absurd_share_documents": -0.1},
     ],
 )

@@ -78,7 +78,7 @@ def key_with(scope: Scope) -> Callable[..., ApiKey]:
 def person(request: Request, seams: WithSeams) -> None:
     """Who: somebody signed in. May they: a change must come from our own page."""
     if not is_signed_in(request, seams.sessions, seams.settings):
-        raise NotSignedIn("You are not signed in; open the link that `parley up` printed.")
+        raise NotSignedIn("You are not signed in; open the link that `parley link` prints.")
     if request.method not in SAFE_METHODS:
         refuse_other_origins(request, seams.settings)
 

@@ -66,7 +66,7 @@ function show(run, releases) {
 
 function misfortune(problem) {
   if (problem.status === 401) {
-    server.textContent = "You are signed out. Open a new link from “parley up”; this tab keeps the conversation.";
+    server.textContent = "You are signed out. Open a new link (“.venv/bin/parley link” prints one); this tab keeps the conversation.";
     server.hidden = false;
     return null;
   }

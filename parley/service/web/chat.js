@@ -163,7 +163,7 @@ function speak(speech, all) {
 function fail({ turn, nodes, asked }, problem) {
   if (!said.includes(turn)) return; // a new chat was begun meanwhile
   const signedOut = problem.status === 401;
-  const todo = signedOut ? "Open a new link from “parley up”; this tab keeps the conversation." : "";
+  const todo = signedOut ? "Open a new link (“.venv/bin/parley link” prints one); this tab keeps the conversation." : "";
   if (turn.text) {
     turn.ended = "broken";
     tell(`${problem.message} ${todo || "What was written is kept; ask again to go on."}`);
