@@ -34,8 +34,10 @@ BUDGET_SECONDS: Final = 0.25  # of one measurement; on a busy machine the first 
 def choose_plan(device: str = "cpu") -> NumericPlan:
     """The fastest path that is exact enough on this device at this moment.
 
-    bfloat16 where it is 1.3 times as fast and its products are within 2 % of fp32; all cores where
-    they gain 15 % over one. torch's thread count is left as it was found.
+    bfloat16 where it is 1.3 times as fast and its products are within 2 % of fp32; all cores but one
+    where they gain 15 % over one. One is left to the page, the server and whatever else people do:
+    threads that wait for a core that somebody else has are many times slower than one thread.
+    torch's thread count is left as it was found.
     """
     with _threads(1):
         linear = _choose_linear(device)
@@ -115,8 +117,8 @@ def _attention_step(parts: Tensor, bias: Tensor, path: AttentionPath) -> Callabl
 
 
 def _choose_threads(plan: NumericPlan) -> int:
-    cores = physical_cores()
-    if cores == 1 or plan.device != "cpu":
+    cores = physical_cores() - 1
+    if cores <= 1 or plan.device != "cpu":
         return 1
     step = training_step(plan)
     with _threads(1):

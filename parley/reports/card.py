@@ -10,14 +10,14 @@ from typing import Any
 
 from parley.artifacts import MANIFEST, read_manifest, write_atomically
 from parley.errors import ArtifactError
-from parley.reports.collect import read_evaluation
+from parley.reports.collect import REPORT, read_evaluation
 from parley.reports.figures import moment, number
-from parley.reports.html import Html, join, tag
+from parley.reports.html import Html, anchor, join, tag
 from parley.reports.ladder import behaviour_table
 from parley.reports.lineage import short_commit
 from parley.reports.look import page
 from parley.reports.tables import note, row, table
-from parley.reports.values import Evaluation, spoken
+from parley.reports.values import Evaluation, decodings_of, spoken
 from parley.stages.release import CARD
 
 
@@ -93,10 +93,13 @@ def card_fragment(card: ReleaseCard) -> Html:
 
 def _ladders(card: ReleaseCard) -> Html:
     golden = [item for item in card.ladder if item.decodings]
-    decodings = list(dict.fromkeys(name for item in golden[-1:] for name in item.decodings))
     small = note("A bar is full up to the lower end of the 95\u00a0% interval and pale up to its upper end.")
-    tables = [behaviour_table(golden, name) for name in decodings]
-    return tag("section", tag("h2", "Ladder"), tables, small) if tables else join()
+    tables = [behaviour_table(golden, name) for name in decodings_of(golden[-1:])]
+    measured = [
+        tag("li", tag("code", f"{item.directory}/{REPORT}"), id=anchor(item.directory)) for item in golden
+    ]
+    origins = tag("div", "From", tag("ol", measured, class_="files"), class_="note")
+    return tag("section", tag("h2", "Ladder"), tables, small, origins) if tables else join()
 
 
 def _figures(card: ReleaseCard) -> Html:

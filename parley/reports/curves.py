@@ -69,15 +69,15 @@ def optimisation_section(report: RunReport) -> Section | None:
     rounds = [item for item in report.starting("ppo") if len(_against_kl(item, "score")) > 1]
     if not rounds:
         return None
-    lead = tag(
-        "p",
-        "Each dot is one step’s sampled replies to training prompts; the line is a moving mean over steps, "
-        "from the hollow dot to the full one, with a ring where it is highest. KL is to this run’s SFT policy, on a "
-        "square-root scale. Each plot has its own axes. Every round’s reward model scores on a scale of its own, so two rounds’ proxies are not "
-        "comparable; gold is.",
+    judged = any(_against_kl(item, "gold") for item in rounds)
+    lead = (
+        "Each dot is one step’s sampled replies to training prompts; the line is a moving mean over steps, from the "
+        "hollow dot to the full one, with a ring where it is highest. KL is to this run’s SFT policy, on a "
+        "square-root scale. Each plot has its own axes. Every round’s reward model scores on a scale of its own, so "
+        "two rounds’ proxies are not comparable" + ("; gold is." if judged else ".")
     )
-    drawn = [_round(item) for item in rounds]
-    return Section("optimisation", "Proxy and gold against KL", join(lead, drawn, sources(rounds)))
+    body = join(tag("p", lead), [_round(item) for item in rounds], sources(rounds))
+    return Section("optimisation", "Proxy and gold against KL" if judged else "Proxy against KL", body)
 
 
 def _round(record: Record) -> Html:

@@ -10,7 +10,7 @@ from parley.evals.statistics import Estimate
 
 MINUS: Final = "\u2212"
 MISSING: Final = "–"
-THIN: Final = "\u2009"
+THIN: Final = "\u202f"
 
 
 def number(value: float, digits: int = 2) -> str:

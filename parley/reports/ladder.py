@@ -76,9 +76,9 @@ def behaviours_section(report: RunReport) -> Section | None:
     )
     tables = [behaviour_table(stages, name) for name in decodings]
     tests = sum(
-        len(pair[1].decodings[name].behaviours) for name in decodings for pair in _pairs(stages, name)
+        len(after.decodings[name].behaviours) for name in decodings for _, after in _pairs(stages, name)
     )
-    chance = f" Each is tested by itself: of {many(tests, 'comparison')} about one in forty is marked by chance alone."
+    chance = f" Each of the {many(tests, 'comparison')} stands alone: where nothing changed, one in forty is marked."
     return Section("behaviours", "Every behaviour", join(lead, tables, note(FELL, chance), sources(stages)))
 
 

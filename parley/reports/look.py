@@ -23,8 +23,8 @@ TOKENS: Final = {
     "accent": ("#12705f", "#62c7b1"),
     "bad": ("#a3341f", "#f09a86"),
     "bad-tint": ("#fbece8", "#35211d"),
-    "bar": ("#cbe3dd", "#21483f"),
-    "bar-soft": ("#e6f1ee", "#1c302c"),
+    "bar": ("#cbe3dd", "#1b3d35"),
+    "bar-soft": ("#e6f1ee", "#1a2a27"),
 }
 
 STYLE: Final = """
@@ -62,7 +62,7 @@ section > h3 { margin-top: 2rem; }
 
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1.5rem 2rem;
   margin-top: 1.25rem; align-items: start; }
-.plots > figure { max-width: 26rem; }
+.plots > figure, .beside > figure { max-width: 26rem; }
 .beside { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: 1.5rem 2.5rem;
   margin-top: 1.25rem; align-items: center; }
 .plot { display: block; width: 100%; height: auto; overflow: visible; }
@@ -108,13 +108,15 @@ td.n { text-align: right; white-space: nowrap; }
 .change b { font-weight: 600; }
 th.n { text-align: right; }
 td.wide { min-width: 16rem; }
-.bar { display: block; width: 9.25rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem; white-space: nowrap;
+.bar { display: block; position: relative; width: 9.25rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem;
+  white-space: nowrap;
   background: linear-gradient(90deg, var(--bar) 0 var(--low), var(--bar-soft) var(--low) var(--high),
     transparent var(--high));
   -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 .bar.counted { width: 12.5rem; }
 .bar b { display: inline-block; min-width: 2.75em; margin-right: 0.3em; font-weight: 550; }
-.bar small, .bar .fell { font-size: 0.75rem; }
+.bar small { font-size: 0.75rem; }
+.bar .fell { position: absolute; top: 0.125rem; right: 0.375rem; font-size: 0.75rem; }
 .time { display: block; height: 0.625rem; width: var(--high); min-width: 2px; border-radius: 0.1875rem;
   background: var(--accent); opacity: 0.6; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 .fell { color: var(--bad); font-weight: 600; white-space: nowrap; }
@@ -122,9 +124,11 @@ td.wide { min-width: 16rem; }
 code, .digest { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Noto Sans Mono", monospace; font-size: 0.9em; }
 .artifacts th { white-space: normal; min-width: 14rem; }
 .artifacts tbody th { font-weight: 400; }
+li:target { background: none; color: var(--accent); }
 .made { max-width: 44rem; font-size: 0.75rem; color: var(--muted); }
 .made pre { margin: 0.25rem 0 0; white-space: pre-wrap; font: inherit; }
 summary { cursor: pointer; }
+.files { list-style: none; }
 
 .exchange { margin-top: 1.25rem; padding-top: 1rem; border-top: 1px solid var(--line); break-inside: avoid; }
 .exchange h3 { color: var(--muted); font-size: 0.8125rem; font-weight: 400; }
@@ -150,11 +154,11 @@ bdi { unicode-bidi: isolate; }
 @media (max-width: 46rem) {
   main { padding: 2rem 1rem 3rem; }
   h1 { font-size: 1.625rem; }
-  .beside { grid-template-columns: minmax(0, 1fr); }
   .facts { gap: 0.375rem 1.5rem; }
   .scroll { width: auto; }
   .said { grid-template-columns: 3.75rem minmax(0, 1fr); }
-  .pinned th:first-child { position: sticky; left: 0; z-index: 1; background: var(--paper); padding-right: 0.625rem; }
+  .pinned th:first-child { position: sticky; left: 0; z-index: 1; background: var(--paper); padding-right: 0.625rem;
+    white-space: normal; overflow-wrap: break-word; min-width: 6.5rem; max-width: 9.5rem; }
 }
 @media print {
   html { font-size: 10pt; }
@@ -165,6 +169,8 @@ bdi { unicode-bidi: isolate; }
   h2, h3, caption { break-after: avoid; }
   .scroll { overflow: visible; }
   a { color: inherit; }
+  .artifacts th { min-width: 0; }
+  .artifacts tr > :last-child { display: none; }
 }
 """
 

@@ -14,7 +14,7 @@ from parley.reports.values import Decoding, Evaluation, RunReport, spoken
 WORDINGS: Final = {
     "same": "the same answer in every wording",
     "all_right": "right in every wording",
-    "know_flip": "right in one wording, wrong in another",
+    "know_flip": "right in one wording, “I do not know” in another",
 }
 
 
@@ -37,7 +37,10 @@ def accuracy_section(report: RunReport) -> Section | None:
         row("over all", [rate_cell(item.overall, with_n=True) for item in found], total=bool(sources_of))
     )
     heads: list[Child] = [origin(item.record.directory, item.record.label) for item in found]
-    caption = ("Agreement with people’s order ", tag("small", "share of pairs with 95\u00a0% interval, %"))
+    caption = (
+        "Agreement with the trainers’ order ",
+        tag("small", "share of pairs with 95\u00a0% interval, %"),
+    )
     body = join(
         lead, table(caption, ["behaviour or source", *heads], rows), sources(item.record for item in found)
     )
@@ -49,7 +52,7 @@ def cue_section(report: RunReport) -> Section | None:
     lead = tag(
         "p",
         "The same prompts with the wording’s cue and the truth crossed. Where the rate follows the cue and not the "
-        "truth, the behaviour rests on wording.",
+        "truth, the behaviour rests on wording. “Seems” is what the wording says of the user, “is” the truth.",
     )
     body = _cells(report, "cue_swap", "Success ", "cue and truth")
     return Section("cues", "What rests on wording", join(lead, body)) if body else None
@@ -79,5 +82,15 @@ def _cells(report: RunReport, key: str, caption: str, first: str) -> Child:
 
 def _probe(decoding: Decoding, key: str) -> Mapping[str, Estimate]:
     if key == "cue_swap":
-        return decoding.cue_swap
+        return {_cell(name): estimate for name, estimate in decoding.cue_swap.items()}
     return {WORDINGS.get(name, name): estimate for name, estimate in decoding.wordings.items()}
+
+
+def _cell(name: str) -> str:
+    """`doubts/right/wrong` in words: the behaviours, what the cue says of the user, and what is true."""
+    parts = name.split("/")
+    if len(parts) != 3:
+        return name
+    behaviours, cue, truth = parts
+    crossed = "" if cue == truth else " (crossed)"
+    return f"{spoken(behaviours)}: seems {cue}, is {truth}{crossed}"

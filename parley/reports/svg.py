@@ -81,7 +81,7 @@ class Rung:
 def curve(name: str, values: Sequence[Point], *, y_label: str, scaling: Scaling = "linear") -> Html:
     """A figure over the steps: faint as it was measured, strong as a moving mean."""
     points = thinned(values)
-    smooth = moving_mean(points, max(1, len(points) // 24))
+    smooth = moving_mean(points, max(len(points) // 24, min(5, len(points) // 4)))
     x = axis_of([p[0] for p in values], floor=0.0)
     y = axis_of([p[1] for p in points], scaling)
     place = _placer(x, y)
@@ -133,7 +133,10 @@ def ladder(name: str, stages: Sequence[str], rungs: Sequence[Rung], *, y_label: 
         )
         for n, stage in enumerate(stages)
     ]
-    names = _apart([(rung.name, place((0, rung.estimates[-1].value))[1]) for rung in rungs], gap=13)
+    ends_at = [
+        (rung.name, rung.estimates[-1].value) for rung in rungs if math.isfinite(rung.estimates[-1].value)
+    ]
+    names = _apart([(rung, place((0, value))[1]) for rung, value in ends_at], gap=13)
     drawn = [_rung(rung, place, shift=0.07 * (n - (len(rungs) - 1) / 2)) for n, rung in enumerate(rungs)]
     told = "; ".join(
         f"{rung.name}: "
@@ -163,7 +166,7 @@ def _centre(points: Sequence[Point]) -> Point:
 
 def _round_step(step: float) -> float:
     size = 10.0 ** math.floor(math.log10(step))
-    return next(m * size for m in (1, 2, 2.5, 5, 10) if m * size >= step * 0.85)
+    return next(m * size for m in (1, 2, 5, 10) if m * size >= step * 0.85)
 
 
 def _placer(x: Axis, y: Axis) -> Callable[[Point], Point]:

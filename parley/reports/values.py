@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -139,8 +139,13 @@ class RunReport:
     @property
     def decodings(self) -> Sequence[str]:
         """The decodings of the evaluations, the served one first and the greedy one second."""
-        names = list(dict.fromkeys(name for item in self.golden for name in item.decodings))
-        return sorted(names, key=lambda name: (name != SERVED, name != GREEDY, name))
+        return decodings_of(self.golden)
+
+
+def decodings_of(evaluations: Iterable[Evaluation]) -> list[str]:
+    """All decodings, the served one first and the greedy one second."""
+    names = {name for item in evaluations for name in item.decodings}
+    return sorted(names, key=lambda name: (name != SERVED, name != GREEDY, name))
 
 
 def stage_title(stage: str) -> str:

@@ -19,8 +19,10 @@ STRONG: Final = 3.0
 
 def verdict(report: RunReport) -> Html:
     """A headline and the figures behind it."""
-    if len(report.golden) > 1:
-        return tag("div", _golden(report, report.golden, report.decodings[0]), class_="verdict")
+    served = next(iter(report.decodings), "")
+    golden = [item for item in report.golden if served in item.decodings]
+    if len(golden) > 1:
+        return tag("div", _golden(report, golden, served), class_="verdict")
     if len(report.evaluations) > 1 and not report.golden:
         return tag("div", _words(report), class_="verdict")
     return tag("div", tag("p", _too_early(report)), class_="verdict")

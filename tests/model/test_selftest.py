@@ -23,7 +23,7 @@ def test_a_product_that_is_too_wrong_or_too_slow_is_not_taken(monkeypatch: pytes
     speeds = iter([1.3, 1.0] * 4 + [1.2, 1.0])  # slow then fast, at every shape and for the threads
     monkeypatch.setattr(selftest, "_seconds", lambda *_: next(speeds))
     monkeypatch.setattr(selftest, "physical_cores", lambda: 8)
-    assert choose_plan() == NumericPlan(threads=8, linear="bfloat16", attention="fused")
+    assert choose_plan() == NumericPlan(threads=7, linear="bfloat16", attention="fused")
     monkeypatch.setattr(selftest, "_seconds", lambda *_: 1.0)
     monkeypatch.setattr(selftest, "WORST_ERROR", 1e-6)
     monkeypatch.setattr(selftest, "GAIN_FOR_BFLOAT16", 0.0)
@@ -57,7 +57,7 @@ weight = torch.full((1 << 20,), 1e-40, requires_grad=True)
 assert weight.grad.count_nonzero() == 0
 assert os.environ.get("OMP_WAIT_POLICY") or os.environ["GOMP_SPINCOUNT"]
 from parley.model.selftest import choose_plan, physical_cores
-assert choose_plan().threads in (1, physical_cores())
+assert choose_plan().threads in (1, physical_cores() - 1)
 assert torch.get_num_threads() == 2
 """
 
