@@ -34,7 +34,12 @@ def kills() -> dict[str, Any]:
             path.mkdir()
         smoke = finish(undisturbed)
         struck = kill_and_resume(smoke, disturbed, kills=10, seed=10)
-    return {"kills": 10, "struck_while_running": struck, "weights_bitwise_equal": True, "seconds": smoke.seconds}
+    return {
+        "kills": 10,
+        "struck_while_running": struck,
+        "weights_bitwise_equal": True,
+        "seconds": smoke.seconds,
+    }
 
 
 def ladder() -> dict[str, Any]:
@@ -65,7 +70,9 @@ def _ladder(seed: int) -> dict[str, Any]:
             "seconds": round(time.monotonic() - began),
             "peak_gigabytes": round(peak, 2),
             "decodings": {name: _steps(reports, name) for name in ("T=1", "T=0.7", "greedy")},
-            "reward_accuracy": {label: stages[label]["figures"]["accuracy"] for label in ("reward 1", "reward 2")},
+            "reward_accuracy": {
+                label: stages[label]["figures"]["accuracy"] for label in ("reward 1", "reward 2")
+            },
         }
 
 

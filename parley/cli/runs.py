@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from parley.artifacts import Artifact, Run
 from parley.cli import show_json
@@ -20,11 +21,13 @@ from parley.cli.progress import FileRunView, Status, StatusFile, Tee, Terminal, 
 from parley.cli.serving import serve_until_stopped
 from parley.errors import ParleyError
 from parley.model.selftest import apply_plan
+from parley.reports.run_report import write_report
 from parley.stages.pipeline import planned, run_recipe
 from parley.stages.recipe import Recipe, read_recipe
 from parley.stages.release import find_releases
 
-GRACE_SECONDS = 20
+GRACE_SECONDS: Final = 20
+REPORT: Final = "report.html"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     apply_plan(at_work.plan)
     with at_work.held(), _told(file):
         run_recipe(recipe, at_work, until=arguments.until)
-    _show(at_work.made, as_json=arguments.json)
+        report = path / REPORT
+        write_report(path, report, only={artifact.path.name for artifact in at_work.made.values()})
+    _show(at_work.made, report, as_json=arguments.json)
     return 0
 
 
@@ -59,7 +64,7 @@ def _told(file: StatusFile) -> Iterator[None]:
     file.write("done")
 
 
-def _show(made: dict[str, Artifact], *, as_json: bool) -> None:
+def _show(made: dict[str, Artifact], report: Path, *, as_json: bool) -> None:
     if as_json:
         stages = {
             label: {
@@ -69,11 +74,12 @@ def _show(made: dict[str, Artifact], *, as_json: bool) -> None:
             }
             for label, artifact in made.items()
         }
-        show_json({"stages": stages})
+        show_json({"stages": stages, "report": str(report)})
         return
     for label, artifact in made.items():
         shown = "  ".join(figure_text(*item) for item in headline(label, artifact.figures).items())
         print(f"{label:<16} {artifact.path}\n{'':<16} {shown}")
+    print(f"{'report':<16} {report}")
 
 
 def up(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ this one holds the sections of one subject, and a section without figures is not
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -43,9 +44,10 @@ SECTIONS: Final = (
 )
 
 
-def write_report(run_directory: Path, path: Path) -> RunReport:
-    """Render a run's report into a file; what it was rendered from."""
-    report = collect(run_directory)
+def write_report(run_directory: Path, path: Path, *, only: Collection[str] = ()) -> RunReport:
+    """Render a run's report into a file; what it was rendered from. `only` names the artifact
+    directories to take, where a recipe that was changed left others beside them."""
+    report = collect(run_directory, only=only)
     write_atomically(path, render(report))
     return report
 

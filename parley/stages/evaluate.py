@@ -19,7 +19,7 @@ from parley.artifacts import Checkpoint, EvalReport, RewardCheckpoint, Snapshot,
 from parley.engine.sampler import Completion, sample
 from parley.evals.statistics import Estimate, mean, standard_error, wilson
 from parley.labels import Prompt
-from parley.microworld.users import scripted_prompt, scripts
+from parley.microworld.users import Script, scripted_prompt, scripts
 from parley.microworld.world import Split, World
 from parley.model.checkpoint import LoadedModel, load_checkpoint
 from parley.model.reward_checkpoint import load_reward
@@ -30,6 +30,7 @@ from parley.rlhf.rollout import rollout_tokens
 from parley.stages.base import bits_per_byte
 from parley.stages.data import demonstrations_of, documents_of, judged, prompts_of, world_of
 from parley.stages.likelihood import mean_loss
+from parley.stages.probes import cue_table, wording_table
 from parley.stages.records import write_rows
 from parley.stages.sft import demonstration_tokens
 
@@ -52,6 +53,12 @@ class EvaluateConfig:
     """Tokens a row when the likelihood of text is measured."""
     transcripts: int = 22
     """Exchanges kept for reading."""
+    probed: tuple[float, ...] = (0.7, 0.0)
+    """Decodings at which cues are crossed with truth and questions are asked in every wording."""
+    probes: int = 200
+    """Prompts with the world's own cues, and as many with misleading ones."""
+    questions: int = 40
+    """Questions asked in every wording."""
 
 
 def evaluate_gold(out: Workspace, policy: Checkpoint, told: Snapshot, config: EvaluateConfig) -> EvalReport:
@@ -67,6 +74,8 @@ def evaluate_gold(out: Workspace, policy: Checkpoint, told: Snapshot, config: Ev
         out.progress(n, len(config.temperatures))
         completions = _replies(out, model, prompts, temperature, config)
         measured = _judge(world, model, prompts, completions)
+        if temperature in config.probed:
+            measured |= _probe(out, world, model, temperature, config)
         report["decodings"][_name(temperature)] = measured
         figures |= {
             f"gold {_name(temperature)}": measured["gold"]["value"],
@@ -144,6 +153,22 @@ def _judge(
         **{name: _plain(wilson(sum(flags), len(flags))) for name, flags in rates.items()},
         "tokens": _plain(mean([float(len(done.tokens)) for done in completions])),
         "per_prompt": [round(value, 4) for value in gold],
+    }
+
+
+def _probe(
+    out: Workspace, world: World, model: LoadedModel, temperature: float, config: EvaluateConfig
+) -> dict[str, Any]:
+    """What rests on the wording: cues crossed with truth, one question in all its wordings."""
+
+    def reply(asked: Sequence[Script]) -> list[str]:
+        prompts = [scripted_prompt(world, script) for script in asked]
+        completions = _replies(out, model, prompts, temperature, config)
+        return [model.tokenizer.decode(done.tokens) for done in completions]
+
+    return {
+        "cue_swap": cue_table(world, reply, num=config.probes, split=config.split),
+        "wordings": wording_table(world, reply, num=config.questions, split=config.split),
     }
 
 
