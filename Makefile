@@ -27,6 +27,7 @@ fix: .venv/.dev
 	$(BIN)/ruff check --fix .
 
 docs: .venv/.dev
+	$(BIN)/python -m docs.generate
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
 bench: .venv/.dev
@@ -54,4 +55,4 @@ prove: .venv/.dev
 	@touch $@
 
 clean:
-	rm -rf .venv workspace build dist *.egg-info
+	rm -rf .venv build dist *.egg-info

@@ -76,7 +76,7 @@ def pages() -> dict[Path, str]:
 
 def commands_page() -> str:
     """All commands, in the order of the parser."""
-    return _page(COMMANDS_HEAD, (_command(*found) for found in _leaves(grammar._parser())))
+    return _page(COMMANDS_HEAD, (_command(*found) for found in _leaves(grammar.build_parser())))
 
 
 def _leaves(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:

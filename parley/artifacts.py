@@ -241,8 +241,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 @cache
 def current_commit() -> str:
-    """The commit of the code at work, "" outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of the code at work, with `-dirty` where files differ from it; "" outside a checkout."""
+    here = str(Path(__file__).parent)
+    command = ["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

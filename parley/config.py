@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,10 @@ def overlay(values: Mapping[str, Any], flags: Mapping[str, str]) -> dict[str, An
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"--{dotted}: '{section}' is not a section of the recipe")
-        place[key] = yaml.safe_load(text)
+        try:
+            place[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--{dotted}: {text!r} is not a YAML value") from None
     return merged
 
 
@@ -74,6 +78,15 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         return cls(**arguments)
     except (ValueError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
+    """`ValueError` for the first field of `config` that is not a number within its bounds."""
+    for name, (low, high) in bounds.items():
+        value = getattr(config, name)
+        if not low <= value <= high:
+            limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise ValueError(f"{name} must be {limit}, not {value}")
 
 
 def plain(value: object) -> Any:

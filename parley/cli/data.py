@@ -60,9 +60,9 @@ def check_data(arguments: argparse.Namespace) -> int:
 
 def export_data(arguments: argparse.Namespace) -> int:
     """Write everything that was imported and that the format can express."""
-    wanted = find(arguments.format).yields
-    records = [record for record in _imported() if isinstance(record, wanted)]
-    if not records:
+    format = find(arguments.format)
+    records = [record for record in _imported() if isinstance(record, format.yields)]
+    if not records and format.writer is not None:
         raise ConfigError(f"nothing that '{arguments.format}' can hold was imported yet")
     result = write(arguments.format, records, arguments.file)
     return _report(len(records), result.written, result.rejects, arguments)

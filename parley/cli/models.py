@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from parley.stages.release import find_releases
 
 def chat(arguments: argparse.Namespace) -> int:
     """Read a line, answer it, until the input ends."""
+    _check_sampling(arguments)
     _serving_plan()
     directory = arguments.checkpoint or _newest()
     info = ReleaseInfo(directory.name, "checkpoint", "", 0)
@@ -37,22 +39,25 @@ def chat(arguments: argparse.Namespace) -> int:
     sampling = Sampling(temperature=arguments.temperature, max_tokens=arguments.max_tokens)
     conversation = Conversation(())
     for line in _lines():
-        conversation = conversation.ask(line)
+        asked = conversation.ask(line)
         said = ""
-        for part in responder.stream(conversation, sampling, release=info.name):
-            if isinstance(part, Delta):
-                said += part.text
-                print(part.text, end="", flush=True)
+        try:
+            for part in responder.stream(asked, sampling, release=info.name):
+                if isinstance(part, Delta):
+                    said += part.text
+                    print(part.text, end="", flush=True)
+        except ConfigError as error:
+            print(f"({error}; the conversation goes on without this message)", file=sys.stderr)
+            continue
         print()
-        conversation = conversation.reply(said, author=info.name)
+        conversation = asked.reply(said, author=info.name)
     return 0
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """One reply, or a continuation, on stdout."""
     model = load_checkpoint(arguments.checkpoint, _serving_plan())
-    if arguments.temperature < 0:
-        raise ConfigError(f"--temperature is 0 (greedy) or more, not {arguments.temperature}")
+    _check_sampling(arguments)
     prompt = _prompt_tokens(model, arguments.prompt, raw=arguments.raw)
     room = model.decoder.config.max_positions - len(prompt)
     if room < 1:
@@ -75,6 +80,13 @@ def generate(arguments: argparse.Namespace) -> int:
     else:
         print(text)
     return 0
+
+
+def _check_sampling(arguments: argparse.Namespace) -> None:
+    if not 0 <= arguments.temperature < math.inf:
+        raise ConfigError(f"--temperature is 0 (greedy) or more, not {arguments.temperature}")
+    if arguments.max_tokens < 1:
+        raise ConfigError(f"--max-tokens is 1 or more, not {arguments.max_tokens}")
 
 
 def score(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ Command = Callable[[argparse.Namespace], int]
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with the function to call as `command` and dotted recipe flags as `flags`."""
-    parser = _parser()
+    parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     arguments.flags = _flags(parser, rest, allowed=hasattr(arguments, "recipe"))
     return arguments
@@ -39,7 +39,8 @@ def _flags(parser: argparse.ArgumentParser, rest: Sequence[str], *, allowed: boo
     return flags
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The whole grammar."""
     parser = argparse.ArgumentParser(
         prog="parley", description="Your own assistant, made the documented way."
     )
@@ -65,11 +66,21 @@ def _add_runs(commands: Any) -> None:
     run.add_argument("recipe", type=Path)
     _json(run)
     for stage in ("base", "sft", "reward", "ppo", "evaluate", "release"):
-        part = _command(commands, stage, "runs:run", f"a recipe up to and including its first {stage} stage")
+        part = _command(commands, stage, "runs:run", _UP_TO[stage])
         part.add_argument("recipe", type=Path)
         part.set_defaults(until="" if stage in ("evaluate", "release") else stage)
         _json(part)
     run.set_defaults(until="")
+
+
+_UP_TO: Final = {
+    "base": "a recipe up to and including its base model",
+    "sft": "a recipe up to and including its SFT model",
+    "reward": "a recipe up to and including the reward model of round 1",
+    "ppo": "a recipe up to and including PPO of round 1",
+    "evaluate": "a recipe with all its evaluations; what is finished is opened",
+    "release": "a recipe with all its releases; what is finished is opened",
+}
 
 
 def _add_models(commands: Any) -> None:

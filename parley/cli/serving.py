@@ -56,7 +56,7 @@ def serve_until_stopped(
     """Bind, say where, answer until a signal comes. A taken port: the next free one."""
     listener = _listen(host, port)
     url = _url(host, listener.getsockname()[1])
-    settings = Settings(base_url=url)
+    settings = Settings(base_url=url, hosts=(host,))
     sessions = open_database(database_url(home()))
     try:
         app = create_app(

@@ -8,6 +8,7 @@ Not here: the order of role tokens, turns and stop tokens (`model.render`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -93,6 +94,11 @@ class Tokenizer:
         settings |= {"chat_template": chat_template} if chat_template else {}
         settings |= {"model_max_length": max_tokens} if max_tokens else {}
         (directory / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def digest(self) -> str:
+        """Equal for tokenizers that give the same ids."""
+        return hashlib.sha256(self._inner.to_str().encode()).hexdigest()
 
     @property
     def vocab_size(self) -> int:

@@ -110,7 +110,7 @@ class SavedSteps:
         if log:
             self.out.metrics.write(self.step + 1, figures)
         now = time.monotonic()
-        if now - self._told_at >= REPORT_SECONDS or self.step + 1 == total:
+        if now - self._told_at >= REPORT_SECONDS or self.step + 1 >= total:
             self._told_at = now
             self.out.progress(self.step + 1, total, figures)
 

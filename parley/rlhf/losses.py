@@ -3,8 +3,8 @@
 Pure functions of tensors. A per-token tensor is `[B, T]` over the whole sequence; index `t`
 speaks of the token at `t`, and `mask` says whether it counts.
 
-Sources: InstructGPT (arXiv:2203.02155) Eq. 1; PPO (arXiv:1707.06347) Eq. 7; the rule ids P1 to
-P12 and R1, R2, R9 are explained in `docs/sources.md`.
+Sources: InstructGPT (arXiv:2203.02155) Eq. 1; PPO (arXiv:1707.06347) Eq. 7; rule ids (P3,
+R1, …) are explained in `docs/sources.md`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ def masked_mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -
 def sft_loss(logprobs: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Mean negative log-likelihood, in nats, of the supervised tokens (rules S1, S4).
 
-    The mean is over the tokens of the whole batch; `loop.py` weighs micro-batches by their
-    tokens, so that accumulation changes nothing.
+    The mean is over the tokens of the whole batch, whatever rows they stand in.
     """
     return -masked_mean(logprobs, mask)
 

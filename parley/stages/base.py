@@ -11,10 +11,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
+from typing import Final
 
 import torch
 
 from parley.artifacts import Checkpoint, Snapshot, Vocabulary, Workspace
+from parley.config import check_bounds
 from parley.errors import ConfigError
 from parley.model.checkpoint import save_checkpoint
 from parley.model.decoder import Decoder, DecoderConfig, count_parameters
@@ -23,6 +26,8 @@ from parley.model.tokenizer import Tokenizer
 from parley.rlhf.loop import adam
 from parley.stages.data import demonstrations_of, documents_of
 from parley.stages.likelihood import Passes, Rate, document_tokens, maximise_likelihood, total_logprob
+
+SMALLEST_VOCABULARY: Final = 256 + 6  # bytes and special tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,14 @@ class BaseConfig:
     """Text whose mean embedding the user's role token starts from."""
     assistant_words: str = "Answer:"
     """Text whose mean embedding the assistant's role token starts from."""
+
+    def __post_init__(self) -> None:
+        check_bounds(
+            self, vocab_size=(SMALLEST_VOCABULARY, inf), tokenizer_characters=(1, inf), width=(2, inf)
+        )
+        check_bounds(self, layers=(1, inf), heads=(1, inf), kv_heads=(1, inf), mlp_width=(1, inf))
+        check_bounds(self, max_positions=(16, inf), row_tokens=(8, self.max_positions), batch_tokens=(8, inf))
+        check_bounds(self, epochs=(1, inf), max_steps=(0, inf), rate=(0, inf), warmup=(0, inf), floor=(0, 1))
 
 
 def fit_tokenizer(out: Workspace, told: Snapshot, config: BaseConfig) -> Vocabulary:

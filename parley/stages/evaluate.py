@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 import torch
 
 from parley.artifacts import Checkpoint, EvalReport, RewardCheckpoint, Snapshot, Workspace
+from parley.config import check_bounds
 from parley.engine.sampler import Completion, sample
 from parley.evals.statistics import Estimate, mean, standard_error, wilson
 from parley.labels import Prompt
@@ -59,6 +61,14 @@ class EvaluateConfig:
     """Prompts with the world's own cues, and as many with misleading ones."""
     questions: int = 40
     """Questions asked in every wording."""
+
+    def __post_init__(self) -> None:
+        check_bounds(
+            self, prompts=(1, inf), max_new_tokens=(1, inf), max_prompt_tokens=(8, inf), row_tokens=(8, inf)
+        )
+        check_bounds(self, transcripts=(0, inf), probes=(1, inf), questions=(1, inf))
+        if any(temperature < 0 for temperature in self.temperatures):
+            raise ValueError("temperatures are 0 (greedy) or more")
 
 
 def evaluate_gold(out: Workspace, policy: Checkpoint, told: Snapshot, config: EvaluateConfig) -> EvalReport:

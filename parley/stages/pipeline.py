@@ -87,7 +87,8 @@ def _release(
     rewards: tuple[RewardCheckpoint, ...] = (),
 ) -> Release:
     report = _report(recipe, run, told, policy, sft, stage, rewards)
-    return run.once(f"release {stage}", cut_release, policy, report, told, parents, stage, recipe.name)
+    lineage: tuple[Checkpoint | RewardCheckpoint, ...] = (*parents, *rewards)
+    return run.once(f"release {stage}", cut_release, policy, report, told, lineage, stage, recipe.name)
 
 
 def _report(

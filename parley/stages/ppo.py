@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from parley.artifacts import Checkpoint, RewardCheckpoint, Snapshot, Workspace
+from parley.config import check_bounds
 from parley.engine.sampler import Completion, sample
 from parley.errors import ConfigError, InvariantError
 from parley.labels import Prompt
@@ -83,6 +85,15 @@ class PpoConfig:
     no_end_score: float = -2.0
     """Score of a reply that never ends, in normalised units (rule P16)."""
 
+    def __post_init__(self) -> None:
+        check_bounds(self, steps=(1, inf), batch=(2, inf), epochs=(1, inf), minibatches=(1, self.batch // 2))
+        check_bounds(self, rate=(0, inf), value_rate=(0, inf), warmup=(0, inf), value_only_steps=(0, inf))
+        check_bounds(
+            self, kl_coefficient=(0, inf), kl_budget_nats=(0, inf), clip=(1e-6, 1), value_clip=(1e-6, inf)
+        )
+        check_bounds(self, trace_decay=(0, 1), temperature=(1e-3, inf), max_new_tokens=(1, inf))
+        check_bounds(self, max_prompt_tokens=(8, inf), normalising_replies=(2, inf), score_limit=(0, inf))
+
 
 ScoreReplies = Callable[[Sequence[Prompt], TokenSet, Sequence[Completion]], Tensor]
 
@@ -123,6 +134,7 @@ def train_ppo(
         batch_prompts = [prompts[(step * config.batch + n) % len(prompts)] for n in range(config.batch)]
         rollout, figures = _roll_out(out, models, batch_prompts, state.values, config, step)
         if config.kl_budget_nats and figures["kl_nats"] > config.kl_budget_nats:
+            state.report(state.step + 1, figures)
             break
         figures |= _update(out, models, rollout, optimizers, config, step)
         state.report(config.steps, figures)
@@ -139,15 +151,41 @@ def _load(
     config: PpoConfig,
 ) -> Models:
     policy = load_checkpoint(start.path, out.plan)
+    _check_room(policy, config)
     frozen = load_checkpoint(reference.path, out.plan).decoder.requires_grad_(False)
     value = ValueModel(load_checkpoint(reference.path, out.plan).decoder).to(out.plan.device)
-    score = _gold_score(told, policy) if config.reward == "gold" else _model_score(out, reward, policy)
+    score = (
+        _gold_score(told, policy) if config.reward == "gold" else _model_score(out, reward, policy, config)
+    )
     return Models(policy, frozen, value, score, told)
 
 
-def _model_score(out: Workspace, reward: RewardCheckpoint, policy: LoadedModel) -> ScoreReplies:
-    """The reward model's own scores of the very tokens that were sampled (rule P24)."""
+def _check_room(policy: LoadedModel, config: PpoConfig) -> None:
+    needed, room = config.max_prompt_tokens + config.max_new_tokens, policy.decoder.config.max_positions
+    if needed > room:
+        raise ConfigError(
+            f"ppo: max_prompt_tokens and max_new_tokens make {needed} tokens together, the model's context has {room}"
+        )
+
+
+def _model_score(
+    out: Workspace, reward: RewardCheckpoint, policy: LoadedModel, config: PpoConfig
+) -> ScoreReplies:
+    """The reward model's own scores of the very tokens that were sampled (rule P24).
+
+    It must be able to read as much as the policy writes, in the same tokens (rule P26).
+    """
     loaded = load_reward(reward.path, out.plan)
+    needed = config.max_prompt_tokens + config.max_new_tokens
+    if loaded.context < needed:
+        raise ConfigError(
+            f"the reward model reads {loaded.context} tokens, PPO makes up to {needed}: "
+            "raise reward.context, or lower ppo's limits"
+        )
+    if loaded.tokenizer.digest != policy.tokenizer.digest:
+        raise ConfigError(
+            "the reward model has another tokenizer than the policy: train it on this run's SFT model"
+        )
 
     def score(prompts: Sequence[Prompt], examples: TokenSet, completions: Sequence[Completion]) -> Tensor:
         del prompts, completions

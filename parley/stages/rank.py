@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 import torch
 
 from parley.artifacts import Checkpoint, RankingSet, Snapshot, Workspace
+from parley.config import check_bounds
 from parley.dialogue import Conversation, Message
 from parley.engine.sampler import sample
 from parley.errors import ConfigError
-from parley.labels import Prompt, Ranking
+from parley.labels import MAX_REPLIES, MIN_REPLIES, Prompt, Ranking
 from parley.microworld.dialogues import demonstrated_reply
 from parley.microworld.situations import Situation
 from parley.microworld.trainers import Panel, TrainerConfig
-from parley.microworld.users import Script, scripts
+from parley.microworld.users import Script, Turn, scripts
 from parley.microworld.world import Split, World
 from parley.model.checkpoint import LoadedModel, load_checkpoint
 from parley.rlhf.exchanges import history_tokens
@@ -50,6 +52,10 @@ class RankConfig:
     trainers: TrainerConfig = field(default_factory=TrainerConfig)
     """Who ranks."""
 
+    def __post_init__(self) -> None:
+        check_bounds(self, rankings=(1, inf), held_out=(1, inf), replies=(MIN_REPLIES, MAX_REPLIES))
+        check_bounds(self, temperature=(0, inf), max_new_tokens=(1, inf), max_prompt_tokens=(8, inf))
+
 
 def collect_rankings(out: Workspace, policy: Checkpoint, told: Snapshot, config: RankConfig) -> RankingSet:
     """Rankings of the policy's replies at randomly selected places of conversations with it."""
@@ -60,7 +66,7 @@ def collect_rankings(out: Workspace, policy: Checkpoint, told: Snapshot, config:
             "collect them in the console"
         )
     model = load_checkpoint(policy.path, out.plan)
-    collector = Collector(out, world, model, config)
+    collector = Collector(out, world, model, policy.digest[:12], config)
     kept = list(collector.rankings("train", config.rankings, config.trainers))
     fair = TrainerConfig(noise_sd=0.0)
     unseen = list(collector.rankings("validation", config.held_out, fair))
@@ -86,6 +92,7 @@ class Collector:
     out: Workspace
     world: World
     model: LoadedModel
+    author: str  # who signs sampled messages: the policy's digest, shortened
     config: RankConfig
 
     def rankings(self, split: Split, count: int, trainers: TrainerConfig) -> Iterator[Ranking]:
@@ -114,7 +121,7 @@ class Collector:
             said = dict(zip(free, texts, strict=True))
             for n in live:
                 turn = told[n].turns[depth]
-                talks[n] = _continued(talks[n], asked[n], said.get(n), turn.planted, turn.situation)
+                talks[n] = _continued(talks[n], asked[n], turn, self.author, said.get(n))
         return talks
 
     def replies(self, prompts: Sequence[Prompt], split: str) -> list[list[Message]]:
@@ -126,7 +133,7 @@ class Collector:
         found = []
         for n, prompt in enumerate(prompts):
             messages = [
-                Message("assistant", text, "policy") for text in texts[n * sampled : (n + 1) * sampled]
+                Message("assistant", text, self.author) for text in texts[n * sampled : (n + 1) * sampled]
             ]
             if own:
                 seed = self.out.seed_for(f"{split} demonstration", n)
@@ -171,10 +178,9 @@ def _prompt(talk: Talk, place: int) -> Prompt:
     return Prompt(talk.conversation.before(index), "microworld", situation.to_text())
 
 
-def _continued(
-    talk: Talk, asked: Conversation, sampled: str | None, planted: str, situation: Situation
-) -> Talk:
+def _continued(talk: Talk, asked: Conversation, turn: Turn, author: str, sampled: str | None) -> Talk:
+    """The talk after this turn; a planted answer was not sampled and is never drawn."""
     if sampled is None:
-        return Talk(asked.reply(planted, author="planted"), talk.open_at)
-    place = (len(asked.messages), situation)
-    return Talk(asked.reply(sampled, author="policy"), (*talk.open_at, place))
+        return Talk(asked.reply(turn.planted, author="planted"), talk.open_at)
+    place = (len(asked.messages), turn.situation)
+    return Talk(asked.reply(sampled, author=author), (*talk.open_at, place))

@@ -26,8 +26,11 @@ class Round:
     """One round of rankings, reward model and PPO."""
 
     rank: RankConfig = field(default_factory=RankConfig)
+    """Collection of comparisons."""
     reward: RewardConfig = field(default_factory=RewardConfig)
+    """Training of the reward model."""
     ppo: PpoConfig = field(default_factory=PpoConfig)
+    """Reinforcement learning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +38,23 @@ class Recipe:
     """Everything that a run depends on. `rounds` holds what each round does, complete."""
 
     name: str
+    """Names the run's directory and its releases: letters, digits, '-', '_' and '.'."""
     seed: int = 0
+    """What every stream of randomness follows from, the micro-world included."""
     cluster: Literal["local"] = "local"
+    """Where stages run: in this process."""
     chat: ChatFormat = field(default_factory=ChatFormat)
+    """The assistant's name, identity and the operator's system prompt."""
     data: DataConfig = field(default_factory=DataConfig)
+    """What the run learns from."""
     base: BaseConfig = field(default_factory=BaseConfig)
+    """Tokenizer and pretraining."""
     sft: SftConfig = field(default_factory=SftConfig)
+    """Supervised fine-tuning."""
     rounds: tuple[Round, ...] = (Round(),)
+    """Rankings, reward model and PPO, once a round."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """Measuring, after every stage."""
     expected_seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each stage takes on the hardware that the recipe states, by label; only the
     remaining time that people are shown depends on it."""
@@ -50,6 +62,22 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "-_." for c in self.name) or self.name[0] == ".":
             raise ValueError(f"name {self.name!r} must be letters, digits, '-', '_' and '.' alone")
+        _check_rounds(self)
+
+
+def _check_rounds(recipe: Recipe) -> None:
+    if recipe.data.source == "files" and len(recipe.rounds) > 1:
+        raise ValueError("rounds: files hold nobody who could rank a new policy's replies; give one round")
+    for number, entry in enumerate(recipe.rounds, start=1):
+        rank, ppo = entry.rank, entry.ppo
+        needed = ppo.max_prompt_tokens + ppo.max_new_tokens
+        if recipe.data.source == "microworld":
+            needed = max(needed, rank.max_prompt_tokens + rank.max_new_tokens)
+        if needed > recipe.base.max_positions:
+            raise ValueError(
+                f"round {number}: max_prompt_tokens and max_new_tokens make {needed} tokens, "
+                f"base.max_positions is {recipe.base.max_positions}"
+            )
 
 
 def read_recipe(path: Path, flags: Mapping[str, str] | None = None) -> Recipe:

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from parley.artifacts import MANIFEST, Checkpoint, EvalReport, Release, Snapshot, Workspace, read_manifest
+from parley.artifacts import (
+    MANIFEST,
+    Checkpoint,
+    EvalReport,
+    Release,
+    RewardCheckpoint,
+    Snapshot,
+    Workspace,
+    read_manifest,
+)
 from parley.errors import ArtifactError
 from parley.ports import ReleaseInfo
 
@@ -21,7 +30,7 @@ def cut_release(
     policy: Checkpoint,
     report: EvalReport,
     told: Snapshot,
-    parents: tuple[Checkpoint, ...],
+    parents: tuple[Checkpoint | RewardCheckpoint, ...],
     stage: str,
     recipe: str,
 ) -> Release:
@@ -35,7 +44,7 @@ def cut_release(
         "name": name,
         "stage": stage,
         "checkpoint": policy.digest,
-        "parents": [parent.digest for parent in parents],
+        "parents": list(dict.fromkeys(parent.digest for parent in parents)),
         "data": told.digest,
         "report": report.digest,
         "figures": dict(report.figures),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from parley.artifacts import Checkpoint, RankingSet, RewardCheckpoint, Snapshot, Workspace
+from parley.config import check_bounds
 from parley.errors import ConfigError
 from parley.evals.reward_accuracy import accuracies
 from parley.labels import Demonstration, Ranking
@@ -40,7 +42,7 @@ class RewardConfig:
     """Passes over the rankings; more overfit quickly (rule R3)."""
     batch_rankings: int = 8
     """Rankings an optimizer step."""
-    context: int = 96
+    context: int = 128
     """Tokens of history and reply together; longer ones are cut."""
     rate: float = 7e-4
     """Peak learning rate."""
@@ -54,6 +56,10 @@ class RewardConfig:
     """Weight of the mean squared score, which keeps scores near 0."""
     centring: int = 256
     """Demonstrations whose mean score becomes 0 (rule R5)."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, epochs=(1, inf), batch_rankings=(1, inf), context=(16, inf), rate=(0, inf))
+        check_bounds(self, warmup=(0, inf), floor=(0, 1), score_penalty=(0, inf), centring=(0, inf))
 
 
 def train_reward_model(

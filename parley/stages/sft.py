@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from parley.artifacts import Checkpoint, Snapshot, Workspace
+from parley.config import check_bounds
 from parley.errors import ConfigError, DataError
 from parley.labels import Demonstration
 from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
@@ -32,7 +34,7 @@ class SftConfig:
     replay: float = 1.0
     """Documents of pretraining mixed in, as a share of the number of demonstrations."""
     row_tokens: int = 96
-    """Tokens a packed row, the longest dialogue included; longer ones lose their oldest turns."""
+    """Tokens a packed row. A longer dialogue is cut behind the last imitated turn that fits."""
     batch_tokens: int = 1024
     """Tokens an optimizer step."""
     rate: float = 1.5e-3
@@ -45,6 +47,12 @@ class SftConfig:
     """AdamW's decay of matrices."""
     max_steps: int = 0
     """A limit on optimizer steps; 0 is none."""
+
+    def __post_init__(self) -> None:
+        check_bounds(
+            self, epochs=(1, inf), replay=(0, inf), row_tokens=(8, inf), batch_tokens=(8, inf), rate=(0, inf)
+        )
+        check_bounds(self, warmup=(0, inf), floor=(0, 1), weight_decay=(0, inf), max_steps=(0, inf))
 
 
 def train_sft(out: Workspace, base: Checkpoint, told: Snapshot, config: SftConfig) -> Checkpoint:

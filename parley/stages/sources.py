@@ -120,7 +120,7 @@ class FileData:
 class FilesData:
     """Files of people's words, and what is kept apart."""
 
-    root: str = "../shared/data"
+    root: str = "."
     """Directory of the files, relative to where the command runs."""
     texts: tuple[FileData, ...] = ()
     """Plain documents for pretraining."""

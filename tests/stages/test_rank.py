@@ -14,7 +14,7 @@ from parley.labels import Ranks
 from parley.microworld.situations import Situation
 from parley.microworld.users import scripts
 from parley.microworld.world import World, WorldConfig
-from parley.stages.rank import RankConfig, Talk, Collector, collect_rankings, draw_messages
+from parley.stages.rank import Collector, RankConfig, Talk, collect_rankings, draw_messages
 from tests.tiny import tiny_model, workspace
 
 WORLD = World.build(WorldConfig.smoke(), 1)
@@ -24,7 +24,7 @@ WORLD = World.build(WorldConfig.smoke(), 1)
 def collector(tmp_path: Path) -> Collector:
     config = RankConfig(replies=3, max_new_tokens=6, max_prompt_tokens=120)
     model = tiny_model()
-    return Collector(workspace(tmp_path), WORLD, model, config)
+    return Collector(workspace(tmp_path), WORLD, model, "policy", config)
 
 
 def test_every_model_written_message_is_drawn_equally_often() -> None:
