@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from parley.artifacts import write_atomically
+from parley.cli.run_details import DetailsReader
 from parley.metrics import Pace, Watcher
-from parley.service.common.run_view import RunState, RunStatus, StageState, StageView
+from parley.service.common.run_view import RunDetails, RunState, RunStatus, StageState, StageView
 
 STATUS: Final = "status.json"
 WRITE_SECONDS: Final = 0.4
@@ -255,25 +256,46 @@ def _shown(label: str, figures: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FileRunView:
-    """`RunView` over a run's status file. A run whose process is gone counts as stopped."""
+    """`RunView` over a run's directory, or the newest run in a directory of runs.
+
+    A run whose process is gone counts as stopped.
+    """
 
     path: Path
     recipe: str
+    _reader: DetailsReader = field(default_factory=DetailsReader, repr=False, compare=False)
 
     def status(self) -> RunStatus:
         """As the training process last wrote it."""
         try:
-            found: dict[str, Any] = json.loads((self.path / STATUS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found: dict[str, Any] = json.loads((self._run() / STATUS).read_text(encoding="utf-8"))
+            pid = found.pop("pid")
+            stages = tuple(StageView(**stage) for stage in found.pop("stages"))
+            status = RunStatus(**{**found, "stages": stages})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return RunStatus(self.recipe, "none", (), None, "")
-        pid = found.pop("pid")
-        stages = tuple(StageView(**stage) for stage in found.pop("stages"))
-        status = RunStatus(**{**found, "stages": stages})
         if status.state == "running" and not _alive(pid):
             return replace(
                 status, state="stopped", remaining_seconds=None, message="Training stopped; start it again."
             )
         return status
+
+    def details(self) -> RunDetails:
+        """What the run's files tell; those that did not change are not read again."""
+        return self._reader.read(self._run(), self.status())
+
+    def _run(self) -> Path:
+        if (self.path / STATUS).exists():
+            return self.path
+        found = [(_written(file), file.parent) for file in self.path.glob(f"*/{STATUS}")]
+        return max(found)[1] if found else self.path
+
+
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _alive(pid: int) -> bool:

@@ -107,7 +107,7 @@ def test_a_used_link_says_how_to_get_another(browser: Browser, service: Service)
     page = browser.new_page()
     assert (answer := page.goto(link))
     assert answer.status == 403
-    expect(page.get_by_text("it opens or prints a new one")).to_be_visible()
+    expect(page.get_by_text("in a terminal prints a new one")).to_be_visible()
     page.close()
 
 

@@ -35,7 +35,7 @@ def test_without_a_session_the_page_leads_to_the_sign_in_page(service: Service) 
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     page = get(f"{service.url}/login")
     assert page.status_code == 200
-    assert "parley up" in page.text
+    assert "parley link" in page.text
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_link_signs_in_once_and_leaves_no_token_in_the_address(service: Servic
     assert answer.headers["referrer-policy"] == "no-referrer"
     again = get(link)
     assert again.status_code == 403
-    assert "parley up" in again.text
+    assert "parley link" in again.text
     assert "set-cookie" not in again.headers
 
 

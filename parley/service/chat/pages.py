@@ -1,4 +1,4 @@
-"""The page itself, its files, and signing in and out."""
+"""The pages themselves, their files, and signing in and out."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def page(request: Request, seams: WithSeams) -> Response:
     if not is_signed_in(request, seams.sessions, seams.settings):
         return RedirectResponse("/login", SEE_OTHER)
     return HTMLResponse(_read("index.html"))
+
+
+@router.get("/run")
+def run_page(request: Request, seams: WithSeams) -> Response:
+    """The run's page, for who is signed in."""
+    if not is_signed_in(request, seams.sessions, seams.settings):
+        return RedirectResponse("/login", SEE_OTHER)
+    return HTMLResponse(_read("run.html"))
 
 
 @router.get("/login")

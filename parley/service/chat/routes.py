@@ -30,7 +30,13 @@ def list_releases(seams: WithSeams) -> Releases:
     found = seams.responder.releases()
     return Releases(
         releases=tuple(
-            Release(name=release.name, label=label, run=release.run, created=release.created)
+            Release(
+                name=release.name,
+                label=label,
+                stage=release.stage,
+                run=release.run,
+                created=release.created,
+            )
             for release, label in zip(found, labels(found), strict=True)
         )
     )

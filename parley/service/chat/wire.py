@@ -57,6 +57,7 @@ class Release(Answer):
 
     name: str
     label: str
+    stage: str
     run: str
     created: int
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import Final
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import TypeAdapter
 
 from parley.service.common.deps import WithSeams, person
-from parley.service.common.run_view import RunStatus
+from parley.service.common.run_view import RunDetails, RunStatus
 from parley.service.operations.wire import Health, Readiness, RunAnswer, StageAnswer
 from parley.store.database import is_readable
+
+DETAILS: Final = TypeAdapter(RunDetails)
+NOT_MODIFIED: Final = 304
 
 router = APIRouter(tags=["operations"])
 
@@ -33,6 +38,21 @@ def readyz(seams: WithSeams, response: Response) -> Readiness:
 def run(seams: WithSeams) -> RunAnswer:
     """How far the run is, stage by stage."""
     return _answer(seams.run_view.status())
+
+
+@router.get(
+    "/api/run/details",
+    dependencies=[Depends(person)],
+    response_model=RunDetails,
+    responses={NOT_MODIFIED: {"description": "Nothing changed since that `etag`"}},
+)
+def run_details(request: Request, seams: WithSeams) -> Response:
+    """What the run has measured. Ask again with `if-none-match`: nothing is sent where nothing changed."""
+    details = seams.run_view.details()
+    headers = {"etag": f'"{details.revision}"'}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(status_code=NOT_MODIFIED, headers=headers)
+    return Response(DETAILS.dump_json(details), media_type="application/json", headers=headers)
 
 
 def _why_not_ready(seams: WithSeams) -> str:

@@ -1,21 +1,24 @@
-// Starts the page and keeps it in step with the server.
+// Starts the chat page and keeps it in step with the server.
 
-import { Problem, read, signOut } from "./api.js";
-import { keepsake, showComposer, startChat, tell } from "./chat.js";
-import { chosen, showReleases, startReleases } from "./releases.js";
+import { read, signOut } from "./api.js";
+import { chat, startChat } from "./chat.js";
+import { compare, startCompare } from "./compare.js";
+import { draft, focusBox, showDock, startDock, tell } from "./dock.js";
+import { chosen, compared, pick, showReleases, startReleases } from "./releases.js";
 import { makingOf, showRun } from "./run.js";
+import { toEnd } from "./turns.js";
+import { watch } from "./watch.js";
 
 const KEPT = "parley";
 const STEP_MS = 1_000;
-const LONGEST_WAIT_MS = 15_000;
 const EMPTY_MS = 5_000; // how often to look for a first release when no run is on
+const TALK = "#talk="; // where the run's page sends people: this release answers
 
 const making = document.getElementById("making");
-const server = document.getElementById("server");
+const toggle = document.getElementById("compare");
+const who = document.getElementById("compared");
 let picked = null;
-let failures = 0;
-let timer = 0;
-let looking = false;
+let comparing = false;
 
 function load() {
   try {
@@ -26,66 +29,100 @@ function load() {
 }
 
 function keep() {
+  const kept = { turns: chat.turns(), rounds: compare.rounds(), draft: draft(), picked, comparing };
   try {
-    sessionStorage.setItem(KEPT, JSON.stringify({ ...keepsake(), picked }));
+    sessionStorage.setItem(KEPT, JSON.stringify(kept));
   } catch {
     tell("This tab has no room left to keep the conversation over a reload. It goes on all the same.");
   }
 }
 
-/** Asks how things are, shows it, and decides when to ask again: every second while a run is on. */
-async function look() {
-  if (looking) return;
-  looking = true;
-  clearTimeout(timer);
-  let wait = null;
-  try {
-    const [run, { releases }] = await Promise.all([read("/api/run"), read("/api/releases")]);
-    failures = 0;
-    server.hidden = true;
-    show(run, releases);
-    if (run.state === "running") wait = STEP_MS;
-    else if (releases.length === 0) wait = EMPTY_MS;
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    wait = misfortune(error);
-  } finally {
-    looking = false;
-  }
-  if (wait !== null) timer = setTimeout(look, wait);
+function mode() {
+  return comparing ? compare : chat;
 }
 
-function show(run, releases) {
+/** How things are; every second while a run is on. */
+async function look() {
+  const [run, { releases }] = await Promise.all([read("/api/run"), read("/api/releases")]);
   showRun(run);
   showReleases(releases);
   const text = releases.length ? "" : makingOf(run);
   if (making.textContent !== text) making.textContent = text;
   making.hidden = !text;
-  showComposer();
+  show();
+  if (run.state === "running") return STEP_MS;
+  return releases.length === 0 ? EMPTY_MS : null;
 }
 
-function misfortune(problem) {
-  if (problem.status === 401) {
-    server.textContent = "You are signed out. Open a new link (“.venv/bin/parley link” prints one); this tab keeps the conversation.";
-    server.hidden = false;
+/** The mode of now, on the whole page. */
+function show() {
+  const labels = compared().map((release) => release.label);
+  document.body.classList.toggle("comparing", comparing);
+  toggle.hidden = labels.length < 2 && !comparing;
+  toggle.setAttribute("aria-pressed", String(comparing));
+  const text = labels.join(", ").replace(/, ([^,]*)$/, " and $1");
+  if (who.textContent !== text) who.textContent = text;
+  chat.show(!comparing);
+  compare.show(comparing);
+  document.getElementById("welcome").hidden = comparing || !chat.empty();
+  document.getElementById("welcome-compare").hidden = !comparing || !compare.empty();
+  showDock();
+}
+
+function switchMode() {
+  if (toggle.hidden) return;
+  comparing = !comparing;
+  tell("");
+  show();
+  toEnd();
+  keep();
+}
+
+function changed() {
+  keep();
+  show();
+}
+
+/** A link from the run's page names who is to answer. */
+function wanted() {
+  if (!location.hash.startsWith(TALK)) return null;
+  const name = location.hash.slice(TALK.length);
+  history.replaceState(null, "", location.pathname);
+  try {
+    return decodeURIComponent(name);
+  } catch {
     return null;
   }
-  const wait = Math.min(LONGEST_WAIT_MS, STEP_MS * 2 ** failures);
-  failures += 1;
-  server.textContent = `${problem.message} Trying again in ${Math.round(wait / 1000)} s; this tab keeps the conversation.`;
-  server.hidden = false;
-  return wait;
 }
 
 const kept = load();
-picked = kept.picked ?? null;
+const asked = wanted();
+picked = asked ?? kept.picked ?? null;
+comparing = asked === null && kept.comparing === true;
 startReleases(picked, (name) => {
   picked = name;
   keep();
 });
-startChat(kept.turns ?? [], kept.draft ?? "", () => {
-  keep();
-  if (chosen()) look();
+startChat(kept.turns ?? [], changed);
+startCompare(kept.rounds ?? [], changed);
+startDock(kept.draft ?? "", mode);
+show();
+toEnd();
+const lookNow = watch(look, "this tab keeps the conversation");
+
+document.getElementById("composer").addEventListener("submit", () => {
+  if (chosen()) lookNow();
+});
+toggle.addEventListener("click", switchMode);
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.tagName === "TEXTAREA";
+  if (event.key === "c" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat) switchMode();
+});
+document.getElementById("new-chat").addEventListener("click", () => {
+  mode().clear();
+  tell("");
+  show();
+  focusBox(true);
 });
 document.getElementById("sign-out").addEventListener("click", async () => {
   try {
@@ -97,8 +134,15 @@ document.getElementById("sign-out").addEventListener("click", async () => {
     tell(`${error.message} You are still signed in; try again.`);
   }
 });
-window.addEventListener("pagehide", keep);
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") look();
+window.addEventListener("beforeunload", () => {
+  chat.stop(); // else a reload would look like a failure
+  compare.stop();
 });
-look();
+window.addEventListener("pagehide", keep);
+window.addEventListener("hashchange", () => {
+  const name = wanted();
+  if (name === null) return;
+  comparing = false;
+  pick(name);
+  show();
+});

@@ -31,6 +31,17 @@ export function chosen() {
   return releases.find((release) => release.name === picked) ?? releases.at(-1) ?? null;
 }
 
+/** The releases of the newest run, oldest first: who answers a comparison. */
+export function compared() {
+  const run = releases.at(-1)?.run;
+  return releases.filter((release) => release.run === run);
+}
+
+/** The release of this name answers from now on. */
+export function pick(name) {
+  choose(name);
+}
+
 /** Shows the releases as they are now, oldest first. */
 export function showReleases(found) {
   const [before, first] = [chosen(), !known];

@@ -30,6 +30,34 @@ export function share(done, total) {
   return `${percent(done, total)}${NBSP}%`;
 }
 
+const ACRONYMS = new Set(["sft", "ppo", "dpo"]);
+
+/** "ppo-1" → "PPO 1": a stage or a policy as people say it. */
+export function titleOf(stage) {
+  return stage.split("-").map((word) => (ACRONYMS.has(word) ? word.toUpperCase() : word)).join(" ");
+}
+
+/** A key of the server's in words. */
+export function spoken(key) {
+  return key.replaceAll("_", " ");
+}
+
+/** A plain number with a true minus sign: −0.09. */
+export function plain(value, digits = 2) {
+  const shown = value.toFixed(digits);
+  return (Number(shown) === 0 ? shown.replace("-", "") : shown).replace("-", "−");
+}
+
+/** A rate as a whole number of per cent, without the sign. */
+export function rate(value) {
+  return String(Math.round(100 * value));
+}
+
+/** Sets a text where it is another one, so that screen readers hear of changes alone. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 /** A new element with text. Text is only ever set as text: nothing that anybody wrote becomes markup. */
 export function element(tag, className, text = "") {
   const made = document.createElement(tag);

@@ -1,0 +1,8 @@
+"""One thread for every test: pools that wait for a busy core make small work many times slower."""
+
+import torch
+
+from parley.model.process import prepare_process
+
+prepare_process()
+torch.set_num_threads(1)

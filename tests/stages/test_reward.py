@@ -1,0 +1,140 @@
+"""The reward model: head, centring, learning, and what is kept on disk (rules R3, R4, R5, P20)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+
+from parley.artifacts import Checkpoint, RewardCheckpoint, Run, Snapshot, Workspace
+from parley.dialogue import Message, dialogue
+from parley.errors import ArtifactError, ConfigError
+from parley.evals.reward_accuracy import accuracies
+from parley.labels import Demonstration, Ranking, Ranks
+from parley.model.checkpoint import load_checkpoint, save_checkpoint
+from parley.model.heads import RewardModel, ValueModel
+from parley.model.render import ChatFormat
+from parley.model.reward_checkpoint import load_reward
+from parley.numerics import NumericPlan
+from parley.rlhf.batches import TokenSet
+from parley.rlhf.forward import score_all
+from parley.stages.data import demonstrations_of, rankings_of
+from parley.stages.records import demonstration_row, ranking_row, write_rows
+from parley.stages.reward import RewardConfig, _batches, _last_exchange, train_reward_model
+from tests.tiny import tiny_decoder, tiny_tokenizer, workspace
+
+PLAN = NumericPlan()
+GOOD, BAD = "Mira lives in Oakby.", "I do not know."
+
+
+def policy(out: Workspace, seed: int) -> Checkpoint:
+    save_checkpoint(out.path, tiny_decoder(seed), tiny_tokenizer(), ChatFormat())
+    return out.seal(Checkpoint, {})
+
+
+def told(out: Workspace) -> Snapshot:
+    """Forty rankings that prefer one of two answers, ten of them held out, and a few demonstrations."""
+    rankings = [
+        Ranking(
+            dialogue([f"Where does Mira live {n}?"]),
+            tuple(Message("assistant", text, "p") for text in ((GOOD, BAD) if n % 2 else (BAD, GOOD))),
+            Ranks((1, 2) if n % 2 else (2, 1)),
+            "ana",
+            "even" if n % 4 < 2 else "odd",
+        )
+        for n in range(50)
+    ]
+    talk = dialogue(["Who?", "Tom works as a baker."])
+    write_rows(out.file("rankings.jsonl"), map(ranking_row, rankings[:40]))
+    write_rows(out.file("rankings-held-out.jsonl"), map(ranking_row, rankings[40:]))
+    rows = [demonstration_row(Demonstration.of_all_turns(talk, trainer="a", source="s"))] * 5
+    write_rows(out.file("demonstrations.jsonl"), rows)
+    return out.seal(Snapshot, {})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RewardCheckpoint, Snapshot]:
+    run = Run(tmp_path_factory.mktemp("run"), seed=1, plan=PLAN)
+    base, sft = (run.once(label, policy, seed) for label, seed in (("base", 1), ("sft", 2)))
+    snapshot = run.once("data", told)
+    config = RewardConfig(epochs=4, batch_rankings=4, rate=3e-3, warmup=2)
+    return run.once("reward 1", train_reward_model, base, sft, snapshot, (), config), snapshot
+
+
+def test_it_learns_which_answer_people_prefer(trained: tuple[RewardCheckpoint, Snapshot]) -> None:
+    figures = trained[0].figures
+    assert figures["accuracy"] == 1.0
+    assert figures["accuracy n"] == 10
+    assert figures["accuracy even n"] + figures["accuracy odd n"] == 10
+    assert figures["accuracy low"] < 0.8
+
+
+def test_demonstrations_score_zero_in_the_mean(trained: tuple[RewardCheckpoint, Snapshot]) -> None:
+    """R5, after loading: the shift is part of the artifact."""
+    loaded = load_reward(trained[0].path, PLAN)
+    shown = [_last_exchange(item, loaded) for item in demonstrations_of(trained[1])]
+    examples = TokenSet.of((ids, [False] * len(ids)) for ids in shown)
+    assert score_all(loaded.model, examples, pad=loaded.tokenizer.pad).mean().item() == pytest.approx(
+        0, abs=1e-5
+    )
+
+
+def test_a_shift_changes_no_comparison(trained: tuple[RewardCheckpoint, Snapshot]) -> None:
+    loaded = load_reward(trained[0].path, PLAN)
+    rankings = list(rankings_of(trained[1], held_out=True))
+    before = accuracies(loaded, rankings)
+    loaded.model.shift += 7.0
+    assert accuracies(loaded, rankings) == before
+
+
+def test_the_directory_is_self_contained(trained: tuple[RewardCheckpoint, Snapshot]) -> None:
+    path = trained[0].path
+    about = json.loads((path / "reward.json").read_text())
+    assert len(about["readers"]) == 2
+    assert all((path / "readers" / str(n) / "model.safetensors").exists() for n in range(2))
+    assert all(load_checkpoint(path / "readers" / str(n), PLAN) for n in range(2))
+
+
+@pytest.mark.parametrize("damage", ["readers/0/model.safetensors", "model.safetensors", "reward.json"])
+def test_a_changed_part_is_refused(
+    trained: tuple[RewardCheckpoint, Snapshot], tmp_path: Path, damage: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0].path, copy)
+    file = copy / damage
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ArtifactError, match=r"safetensors|reward\.json|readers"):
+        load_reward(copy, PLAN)
+
+
+def test_without_rankings_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", seed=1, plan=PLAN)
+    base = run.once("base", policy, 1)
+    with pytest.raises(ConfigError, match="no rankings"):
+        run.once("reward", train_reward_model, base, base, Snapshot(tmp_path, "x", {}), (), RewardConfig())
+
+
+def test_heads_start_as_they_should() -> None:
+    """R4: standard deviation 1/sqrt(width + 1), bias 0; P20: the critic's head starts at zero."""
+    torch.manual_seed(0)
+    wide = [RewardModel(tiny_decoder(0, width=64), []).score.weight for _ in range(200)]
+    assert torch.cat(wide).std().item() == pytest.approx(65**-0.5, rel=0.05)
+    assert RewardModel(tiny_decoder(), []).score.bias.item() == 0.0
+    value = ValueModel(tiny_decoder())
+    assert not value.head.weight.any()
+    assert value.head.bias.item() == 0.0
+
+
+def test_every_ranking_is_seen_once_an_epoch_and_never_split(tmp_path: Path) -> None:
+    """R3."""
+    out = workspace(tmp_path)
+    batches = list(_batches(out, 23, RewardConfig(epochs=2, batch_rankings=5)))
+    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3] * 2
+    assert sorted(chain(*batches[:5])) == sorted(chain(*batches[5:])) == list(range(23))
+    assert batches[:5] != batches[5:]
+    assert list(_batches(replace(out, seed=9), 23, RewardConfig(batch_rankings=5))) != batches[:5]
