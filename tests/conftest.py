@@ -2,7 +2,4 @@
 
 import torch
 
-from parley.model.process import prepare_process
-
-prepare_process()
 torch.set_num_threads(1)

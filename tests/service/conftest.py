@@ -18,7 +18,7 @@ from parley.dialogue import Conversation
 from parley.errors import ConfigError, NotFound
 from parley.ports import Delta, Finish, ReleaseInfo, Sampling
 from parley.service.app import create_app
-from parley.service.common.run_view import RunStatus, StageView
+from parley.service.common.run_view import RunDetails, RunStatus, RunView, StageView
 from parley.service.common.sessions import login_url
 from parley.service.common.settings import Settings
 from parley.service.server import make_server
@@ -77,6 +77,7 @@ class Echo:
 
 
 NO_RUN = RunStatus("", "none", (), None, "")
+NO_DETAILS = RunDetails("none", "", "", None, {}, (), (), (), (), ())
 
 
 def stage(name: str, state: str, done: int = 0, **figures: float) -> StageView:
@@ -90,14 +91,18 @@ class Progress:
     """A run whose status the test sets; or an error, which it then raises."""
 
     now: RunStatus | Exception = NO_RUN
+    files: RunView | None = None  # a view of real files, which then tells all
 
     def reset(self) -> None:
-        self.now = NO_RUN
+        self.now, self.files = NO_RUN, None
 
     def status(self) -> RunStatus:
         if isinstance(self.now, Exception):
             raise self.now
-        return self.now
+        return self.files.status() if self.files else self.now
+
+    def details(self) -> RunDetails:
+        return self.files.details() if self.files else NO_DETAILS
 
 
 @dataclass(frozen=True)

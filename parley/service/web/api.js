@@ -16,6 +16,14 @@ export async function read(path) {
   return answer.json();
 }
 
+/** What `path` answers where it changed since `etag`, as { value, etag }; else null. */
+export async function readChanged(path, etag) {
+  const headers = etag ? { "if-none-match": etag } : {};
+  const answer = await ask(path, { headers, cache: "no-store", signal: AbortSignal.timeout(10_000) });
+  if (answer.status === 304) return null;
+  return { value: await answer.json(), etag: answer.headers.get("etag") };
+}
+
 /** Ends the session. */
 export async function signOut() {
   await ask("/logout", { method: "POST" });
@@ -46,7 +54,7 @@ async function ask(path, options) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, GONE);
   }
-  if (answer.ok) return answer;
+  if (answer.ok || answer.status === 304) return answer;
   const body = await answer.json().catch(() => null);
   throw new Problem(answer.status, body?.error?.message ?? `The server answered with ${answer.status}.`);
 }

@@ -4,7 +4,7 @@ import { read, signOut } from "./api.js";
 import { chat, startChat } from "./chat.js";
 import { compare, startCompare } from "./compare.js";
 import { draft, focusBox, showDock, startDock, tell } from "./dock.js";
-import { chosen, compared, pick, showReleases, startReleases } from "./releases.js";
+import { compared, pick, showReleases, startReleases } from "./releases.js";
 import { makingOf, showRun } from "./run.js";
 import { toEnd } from "./turns.js";
 import { watch } from "./watch.js";
@@ -81,6 +81,7 @@ function switchMode() {
 function changed() {
   keep();
   show();
+  if (mode().ready()) lookNow();
 }
 
 /** A link from the run's page names who is to answer. */
@@ -110,9 +111,6 @@ show();
 toEnd();
 const lookNow = watch(look, "this tab keeps the conversation");
 
-document.getElementById("composer").addEventListener("submit", () => {
-  if (chosen()) lookNow();
-});
 toggle.addEventListener("click", switchMode);
 document.addEventListener("keydown", (event) => {
   const typing = event.target.tagName === "TEXTAREA";

@@ -64,9 +64,7 @@ async function writeAll(round, cells, signal) {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const [answer, nodes] = next;
       const problem = await write(answer, nodes, history(round, answer.release), answer.release, signal, atOnce(answer));
-      if (!problem) continue;
-      problems.push(problem);
-      if (!answer.text) nodes.text.textContent = problem.message;
+      if (problem) problems.push(problem);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, one));
@@ -85,7 +83,6 @@ function history(round, release) {
 function fail(round, { item }, problem) {
   if (round.answers.some((answer) => answer.text)) {
     tellProblem(problem, "The other answers are kept; ask again to hear all.");
-    for (const answer of round.answers) answer.ended ||= "broken";
     return;
   }
   rounds.splice(rounds.indexOf(round), 1);

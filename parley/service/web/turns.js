@@ -46,7 +46,7 @@ export async function write(turn, nodes, messages, release, signal, voice) {
     else if (error instanceof Problem) problem = error;
     else throw error;
   }
-  if (problem && turn.text) turn.ended = "broken";
+  if (problem) turn.ended = "broken";
   nodes.item.classList.remove("writing");
   showMeta(turn, nodes);
   voice.end();
