@@ -1,6 +1,7 @@
-"""Writes `docs/reference/`: the commands from the parser, the recipe's keys from the config classes.
+"""Writes `docs/reference/` (the commands from the parser, the recipe's keys from the config classes) and
+`docs/results.md` (from the JSON of `make prove`).
 
-    python -m docs.generate            writes both pages
+    python -m docs.generate            writes the pages
     python -m docs.generate --check    ends with 1 where one of them is out of date
 
 Only what the code says is repeated: help texts, defaults, and the text under each field.
@@ -19,11 +20,13 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from docs.results_page import results_page
 from parley.cli import parser as grammar
 from parley.config import plain
 from parley.stages.recipe import ROUND_SECTIONS, Recipe
 
 REFERENCE: Final = Path(__file__).parent / "reference"
+RESULTS: Final = Path(__file__).parent / "results"
 NOTE: Final = "<!-- Written by `python -m docs.generate` from the code. Do not edit. -->"
 KINDS: Final = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 NO_FIELD_OF_THE_FILE: Final = "rounds"  # a recipe writes it in a form of its own
@@ -68,7 +71,11 @@ def main(words: list[str]) -> int:
 
 def pages() -> dict[Path, str]:
     """Every generated page with the text that it should have now."""
-    return {REFERENCE / "cli.md": commands_page(), REFERENCE / "recipe.md": recipe_page()}
+    return {
+        REFERENCE / "cli.md": commands_page(),
+        REFERENCE / "recipe.md": recipe_page(),
+        RESULTS.parent / "results.md": results_page(RESULTS),
+    }
 
 
 # --- commands --------------------------------------------------------------------------------------------

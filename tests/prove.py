@@ -49,31 +49,83 @@ def ladder() -> dict[str, Any]:
 
 def _ladder(seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
-        began = time.monotonic()
-        done = subprocess.run(
-            command("run", str(ROOT / "recipes" / "microworld.yaml"), "--seed", str(seed), "--json"),
-            env=environment(Path(home)),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        stages = json.loads(done.stdout)["stages"]
-        reports = {
-            stage: json.loads((Path(stages[f"evaluate {stage}"]["directory"]) / "report.json").read_text())
-            for stage in STAGES
-        }
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-        return {
-            "seconds": round(time.monotonic() - began),
-            "peak_gigabytes": round(peak, 2),
-            "decodings": {name: _steps(reports, name) for name in ("T=1", "T=0.7", "greedy")},
-            "reward_accuracy": {
-                label: stages[label]["figures"]["accuracy"] for label in ("reward 1", "reward 2")
-            },
-        }
+        seconds, stages = _run("microworld", home, "--seed", str(seed))
+        reports = {stage: _json(stages[f"evaluate {stage}"], "report.json") for stage in STAGES}
+        accuracy = {label: stages[label]["figures"]["accuracy"] for label in ("reward 1", "reward 2")}
+    return {
+        "seconds": seconds,
+        "peak_gigabytes": _peak_gigabytes(),
+        "decodings": {name: _steps(reports, name) for name in ("T=1", "T=0.7", "greedy")},
+        "reward_accuracy": accuracy,
+    }
+
+
+def overoptimise() -> dict[str, Any]:
+    """A weak reward model trusted too long: the proxy ends highest, gold peaks inside the run and falls."""
+    with tempfile.TemporaryDirectory() as home:
+        seconds, stages = _run("overoptimise", home)
+        path = Path(stages["ppo 1"]["directory"]) / "metrics.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    curve = [{name: row[name] for name in ("step", "score", "gold", "gold se", "kl_nats")} for row in rows]
+    peak = max(curve, key=lambda row: row["gold"])
+    last = curve[-10:]
+    end = sum(row["gold"] for row in last) / len(last)
+    error = math.hypot(peak["gold se"], last[-1]["gold se"])
+    return {
+        "recipe": "recipes/overoptimise.yaml",
+        "seconds": seconds,
+        "gold_start": curve[0]["gold"],
+        "gold_peak": peak["gold"],
+        "gold_peak_step": peak["step"],
+        "gold_peak_kl_nats": peak["kl_nats"],
+        "gold_end": end,
+        "fall_in_standard_errors": (peak["gold"] - end) / error,
+        "proxy_start": curve[0]["score"],
+        "proxy_end": sum(row["score"] for row in last) / len(last),
+        "proxy_highest": max(row["score"] for row in curve),
+        "steps": len(curve),
+        "curve": curve,
+    }
+
+
+def public() -> dict[str, Any]:
+    """People's real words, small: bits per byte, loss on unseen dialogues, reward accuracy with interval."""
+    with tempfile.TemporaryDirectory() as home:
+        seconds, stages = _run("public-smoke", home)
+    names = ("base", "sft", "reward 1", "ppo 1", "evaluate base", "evaluate sft", "evaluate ppo-1")
+    figures = {name: stages[name]["figures"] for name in names}
+    peak = _peak_gigabytes()
+    return {
+        "recipe": "recipes/public-smoke.yaml",
+        "seconds": seconds,
+        "peak_gigabytes": peak,
+        "figures": figures,
+    }
+
+
+def _run(recipe: str, home: str, *flags: str) -> tuple[int, dict[str, Any]]:
+    """Seconds that a shipped recipe took, and its stages."""
+    began = time.monotonic()
+    done = subprocess.run(
+        command("run", str(ROOT / "recipes" / f"{recipe}.yaml"), *flags, "--json"),
+        env=environment(Path(home)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return round(time.monotonic() - began), json.loads(done.stdout)["stages"]
+
+
+def _json(stage: Mapping[str, Any], name: str) -> Any:
+    return json.loads((Path(stage["directory"]) / name).read_text())
+
+
+def _peak_gigabytes() -> float:
+    """The largest memory of any child process so far."""
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 2)
 
 
 def _steps(reports: Mapping[str, Any], decoding: str) -> dict[str, Any]:
@@ -102,7 +154,12 @@ def _steps(reports: Mapping[str, Any], decoding: str) -> dict[str, Any]:
     return found
 
 
-RUNS: Mapping[str, Callable[[], dict[str, Any]]] = {"kills": kills, "ladder": ladder}
+RUNS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "kills": kills,
+    "overoptimise": overoptimise,
+    "public": public,
+    "ladder": ladder,
+}
 
 
 def main(names: Sequence[str]) -> int:

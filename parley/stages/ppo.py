@@ -20,6 +20,7 @@ from parley.artifacts import Checkpoint, RewardCheckpoint, Snapshot, Workspace
 from parley.config import check_bounds
 from parley.engine.sampler import Completion, sample
 from parley.errors import ConfigError, InvariantError
+from parley.evals.statistics import standard_error
 from parley.labels import Prompt
 from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
 from parley.model.decoder import Decoder
@@ -287,7 +288,9 @@ def _roll_out(
         "ended": float(np.mean(ended)),
     }
     gold = gold_scores(models.told, prompts, reply_texts(models.policy, completions))
-    return rollout, figures | ({"gold": float(np.mean(gold))} if gold is not None else {})
+    if gold is not None:
+        figures |= {"gold": float(np.mean(gold)), "gold se": standard_error(gold)}
+    return rollout, figures
 
 
 def _update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy.orm import Session, sessionmaker
 
 from parley.dialogue import Conversation
@@ -24,6 +26,8 @@ from parley.service.common.settings import Settings
 from parley.service.server import make_server
 from parley.store.database import close_database, database_url, open_database
 from parley.store.keys import Scope, create_key
+
+from .visiting import Visit, chromium_path, visiting
 
 BASE = ReleaseInfo("micro-base", "base", "micro", 1_700_000_000)
 SFT = ReleaseInfo("micro-sft", "sft", "micro", 1_700_000_100)
@@ -195,3 +199,19 @@ def service(shared: Service) -> Service:
     shared.echo.reset()
     shared.progress.reset()
     return shared
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        path = chromium_path(playwright)
+        launched = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, service: Service) -> Iterator[Visit]:
+    with visiting(browser, service) as opened:
+        yield opened

@@ -27,10 +27,12 @@ export function showAnswers(details, talk) {
     list.replaceChildren(element("p", "empty", "Appears when the base model has been measured."));
     return;
   }
-  setText(lead, `Held-out questions, answered ${told[0].transcribed === "greedy" ? "greedily" : `at ${told[0].transcribed}`}; none was chosen for its answers.${questions.some((one) => one.gold !== null) ? " The small figure is the truth’s judgement of the answer, −2 to 1." : ""}`);
+  const how = told[0].transcribed === "greedy" ? "greedily" : `at ${told[0].transcribed}`;
+  const judged = questions.some((one) => one.gold !== null) ? " The small figure is the truth’s judgement of the answer, −2 to 1." : "";
+  setText(lead, `Held-out questions, answered ${how}; none was chosen for its answers.${judged}`);
   more.hidden = questions.length <= FEW;
   setText(more, all ? "Show fewer" : `Show ${questions.length - FEW} more`);
-  const blocks = (all ? questions : questions.slice(0, FEW)).map((one) => block(one, policies, told));
+  const blocks = (all ? questions : questions.slice(0, FEW)).map((one, n) => block(one, policies, told, n === 0));
   list.replaceChildren(heads(policies, told, talk), ...blocks);
 }
 
@@ -52,7 +54,7 @@ function heads(policies, told, talk) {
   return made;
 }
 
-function block(question, policies, told) {
+function block(question, policies, told, first) {
   const made = element("article", "question");
   const asked = element("div", "asked");
   if (question.behaviour) asked.append(element("span", "tag", spoken(question.behaviour)));
@@ -61,7 +63,8 @@ function block(question, policies, told) {
   const row = columns("row", policies.length);
   row.append(...policies.map((stage) => {
     const evaluation = told.find((one) => one.stage === stage);
-    return answer(stage, evaluation, evaluation?.transcripts.find((one) => JSON.stringify(one.messages) === key));
+    const exchange = evaluation?.transcripts.find((one) => JSON.stringify(one.messages) === key);
+    return exchange ? answer(stage, exchange) : noAnswer(stage, evaluation !== undefined, first);
   }));
   made.append(asked, row);
   return made;
@@ -73,16 +76,18 @@ function said(role, text) {
   return made;
 }
 
-function answer(stage, evaluation, exchange) {
-  const cell = element("div", exchange ? "cell" : "cell later");
-  const head = element("span", "of", titleOf(stage));
-  cell.append(head);
-  if (!exchange) {
-    cell.append(element("p", "", evaluation ? "was not asked this" : `appears when ${titleOf(stage)} has been measured`));
-    return cell;
-  }
-  cell.append(element("p", "reply", exchange.reply.trim() || "(no words)"));
-  if (exchange.gold !== null) cell.append(element("small", exchange.gold > 0 ? "gold good" : "gold", `gold ${plain(exchange.gold, 1)}`));
+function answer(stage, { reply, gold }) {
+  const cell = element("div", "cell");
+  cell.append(element("span", "of", titleOf(stage)), element("p", "reply", reply.trim() || "(no words)"));
+  if (gold !== null) cell.append(element("small", gold > 0 ? "gold good" : "gold", `gold ${plain(gold, 1)}`));
+  return cell;
+}
+
+/** Why there is none; said once for a stage that is still to come. */
+function noAnswer(stage, measured, first) {
+  const cell = element("div", "cell later");
+  const why = measured ? "was not asked this" : first ? `appears when ${titleOf(stage)} has been measured` : "·";
+  cell.append(element("span", "of", titleOf(stage)), element("p", "", why));
   return cell;
 }
 

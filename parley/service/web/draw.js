@@ -94,7 +94,7 @@ export function movingMean(points, window) {
   });
 }
 
-const redrawn = new Map(); // holder → what draws it
+const redrawn = new WeakMap(); // holder → what draws it
 const sizes = new ResizeObserver((entries) => {
   for (const { target } of entries) redraw(target);
 });

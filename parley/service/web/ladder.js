@@ -153,7 +153,7 @@ function isWorse(before, after, better) {
 
 function goldCell(gold) {
   if (!gold) return later();
-  const cell = element("td", "");
+  const cell = element("td", "wide");
   cell.append(element("b", "", plain(gold.value)), element("small", "", `${plain(gold.low)} to ${plain(gold.high)}`));
   return cell;
 }

@@ -14,10 +14,12 @@ const IDLE_MS = 10_000; // another run may begin
 const LOSSES = { loss: "loss", value_loss: "critic loss" };
 
 const byId = (id) => document.getElementById(id);
-const holders = new Map(); // chart → { holder, text, what it shows }
+const holders = new Map(); // section and stage → its card
+const shown = new WeakMap(); // plot → what it shows
 let details = null;
 let etag = null;
 let links = "";
+let trainedBefore = "";
 
 async function look() {
   const [run, { releases }, changed] = await Promise.all([read("/api/run"), read("/api/releases"), readChanged("/api/run/details", etag)]);
@@ -47,7 +49,8 @@ function talkLink(release) {
 
 function showHead(run) {
   const { seed, plan } = details;
-  setText(byId("recipe"), run.recipe || "No run yet");
+  document.body.classList.toggle("no-run", run.state === "none");
+  setText(byId("recipe"), run.state === "none" ? "No run yet" : run.recipe);
   const threads = plan.threads ? `${plan.threads} ${plan.threads === "1" ? "thread" : "threads"}` : "";
   const parts = [seed === null ? "" : `seed ${seed}`, plan.device ?? "", threads, plan.linear ?? ""];
   const made = parts.filter(Boolean).join(" · ");
@@ -74,6 +77,7 @@ function showCharts(run) {
   showAccuracyKey(agreements);
   chart(byId("accuracy"), agreements.length ? [agreements] : null, accuracyPlot, "Appears when the first reward model has been trained.");
   const trained = run.stages.filter((stage) => !/^(evaluate|release|data|tokenizer|rank)/.test(stage.name)).map((stage) => stage.name);
+  forgetOthers(trained.join());
   const known = new Map(curves.map((curve) => [curve.stage, curve]));
   byId("kl-title").parentElement.hidden = run.stages.length > 0 && !trained.some((name) => name.startsWith("ppo"));
   for (const name of trained.filter((one) => one.startsWith("ppo"))) {
@@ -86,6 +90,14 @@ function showCharts(run) {
     const title = `${titleOf(name)} · ${LOSSES[figure] ?? (name.startsWith("ppo") ? LOSSES.value_loss : LOSSES.loss)}`;
     chart(card("losses", name, title), figure ? [curve, figure] : null, curvePlot, `Appears when ${titleOf(name)} is trained.`);
   }
+}
+
+/** Another run has other stages. */
+function forgetOthers(stages) {
+  if (stages === trainedBefore) return;
+  trainedBefore = stages;
+  for (const made of holders.values()) made.remove();
+  holders.clear();
 }
 
 /** The card of a stage in a section, made where it is not there. */
@@ -115,8 +127,6 @@ function chart(figure, values, plot, otherwise) {
   shown.set(holder, now);
   keepDrawn(holder, (width) => (values ? plot(...values, width) : element("p", "empty", otherwise)));
 }
-const shown = new Map();
-
 function showAccuracyKey(agreements) {
   const titles = agreements.slice(-2).map((one) => titleOf(one.stage));
   const key = byId("accuracy-key");

@@ -37,7 +37,8 @@ function goldSeries(points, x, y, series) {
   const marks = points.flatMap(({ stage, gold }, n) => {
     const [at, height] = places[n];
     const said = `${titleOf(stage)}, ${series}: ${plain(gold.value)} (${plain(gold.low)} to ${plain(gold.high)}, n=${gold.n})`;
-    const whisker = [line(at, y(gold.low), at, y(gold.high), `whisker ${series}`), dot(at, height, 4, `mark ${series}`, said)];
+    const ends = [gold.low, gold.high].map((value) => line(at - 4, y(value), at + 4, y(value), `whisker ${series}`));
+    const whisker = [line(at, y(gold.low), at, y(gold.high), `whisker ${series}`), ...ends, dot(at, height, 3.5, `mark ${series}`, said)];
     if (series === "sampled") whisker.push(label(at + 7, height + 17, plain(gold.value), "start", "value"));
     return whisker;
   });
@@ -110,6 +111,7 @@ function panel(points, series, x, [left, right], [top, bottom]) {
     ...rules(ticks(domain, 3), y, left, right),
     ...points.map((point) => dot(x(point[0]), y(point[1]), 2.2, `speck ${series}`)),
     path(places, `trend ${series}`),
+    dot(...places[0], 3, `start ${series}`),
     dot(...end, 4, `mark ${series}`),
     label(right + 8, end[1] + 4, plain(means.at(-1)[1]), "start", `value ${series}`),
   ];
@@ -134,13 +136,15 @@ export function curvePlot(curve, name, width) {
   const x = scale([points[0][0], points.at(-1)[0]], [left, right]);
   const y = scale(domain, [bottom, top], log);
   const marked = log ? thinned(logTicks(domain)) : ticks(domain, 3);
-  const [last, value] = points.at(-1);
+  const means = movingMean(points, Math.max(3, Math.floor(points.length / 12)));
+  const [last, value] = [points.at(-1)[0], means.at(-1)[1]];
   return picture(
     width,
     bottom + 22,
     `${titleOf(curve.stage)}: from ${plain(values[0])} to ${plain(value)} after ${last} steps`,
     ...rules(marked, y, left, right),
-    path(points.map(([step, one]) => [x(step), y(one)]), "trend loss"),
+    path(points.map(([step, one]) => [x(step), y(one)]), "trend raw"),
+    path(means.map(([step, one]) => [x(step), y(one)]), "trend loss"),
     dot(x(last), y(value), 3.5, "mark loss"),
     label(right + 7, y(value) + 4, plain(value), "start", "value"),
     label(left, bottom + 18, tickText(points[0][0]), "start"),

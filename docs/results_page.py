@@ -1,0 +1,113 @@
+"""`docs/results.md` from the JSON results that `make prove` wrote: what was measured, failures included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any, Final
+
+NOTE: Final = "<!-- Written by `python -m docs.generate` from docs/results. Do not edit. -->"
+HEAD: Final = """\
+# Results
+
+What `make prove` measured, on two cores of a shared virtual machine without a GPU. Each section names the commit.
+A figure that is not here was not measured.
+"""
+STAGES: Final = ("base", "sft", "ppo-1", "ppo-2")
+NAMES: Final = {"base": "base", "sft": "SFT", "ppo-1": "PPO 1", "ppo-2": "PPO 2"}
+
+
+def results_page(directory: Path) -> str:
+    """The whole page; a result that is absent has no section."""
+    sections = [HEAD]
+    for name, render in SECTIONS.items():
+        path = directory / f"{name}.json"
+        if path.exists():
+            sections.append("\n".join(render(json.loads(path.read_text(encoding="utf-8")))))
+    return f"{NOTE}\n\n" + "\n".join(sections).rstrip() + "\n"
+
+
+def _origin(result: Mapping[str, Any]) -> str:
+    return f"{result['what']} Commit `{result['commit'][:12]}`."
+
+
+def _kills(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Killed and resumed\n"
+    yield _origin(result)
+    yield f"\n{result['kills']} kills, {result['struck_while_running']} of them while the run was at work: every"
+    yield f"weight is bitwise equal. The undisturbed smoke run took {result['seconds']:.0f} s.\n"
+
+
+def _overoptimise(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Over-optimisation\n"
+    yield _origin(result)
+    yield (
+        f"\nGold starts at {result['gold_start']:.2f}, peaks at {result['gold_peak']:.2f} in step "
+        f"{result['gold_peak_step']} of {result['steps']} (KL {result['gold_peak_kl_nats']:.1f} nats) and ends at "
+        f"{result['gold_end']:.2f}, {result['fall_in_standard_errors']:.0f} standard errors below. The proxy goes from "
+        f"{result['proxy_start']:.2f} to {result['proxy_end']:.2f}. {result['seconds']} s.\n"
+    )
+
+
+def _public(result: Mapping[str, Any]) -> Iterator[str]:
+    figures = result["figures"]
+    sft, reward = figures["sft"], figures["reward 1"]
+    yield "## People's words, small\n"
+    yield _origin(result)
+    yield f"\n{result['seconds']} s, {result['peak_gigabytes']} GB at most.\n"
+    yield "| | |\n| --- | --- |"
+    yield f"| bits per byte of unseen articles, base | {figures['base']['bits_per_byte']:.3f} |"
+    yield f"| loss on unseen dialogues, base → SFT | {sft['base_loss']:.2f} → {sft['loss']:.2f} nats a token |"
+    for name in (
+        "accuracy",
+        *(key for key in reward if key.startswith("accuracy ") and f"{key} n" in reward),
+    ):
+        low, high, n = (reward[f"{name} {end}"] for end in ("low", "high", "n"))
+        yield f"| reward model, {name} | {reward[name]:.3f} ({low:.3f} to {high:.3f}), {n:.0f} pairs |"
+    last = figures["evaluate ppo-1"]
+    yield f"| reward of replies to unseen prompts, PPO | {last['reward']:.2f} at KL {last['kl_nats']:.1f} nats |\n"
+
+
+def _ladder(result: Mapping[str, Any]) -> Iterator[str]:
+    seeds = result["seeds"]
+    yield "## The micro-world's ladder\n"
+    yield _origin(result)
+    yield "\nGold reward on held-out facts, half of the prompts in wordings never seen; in brackets the paired step"
+    yield "from the stage before, in standard errors.\n"
+    yield "| seed | decoding | " + " | ".join(NAMES[stage] for stage in STAGES) + " | seconds | GB |"
+    yield "| --- | --- |" + " --- |" * (len(STAGES) + 2)
+    for seed, found in seeds.items():
+        for decoding, stages in found["decodings"].items():
+            cells = " | ".join(_gold(stages[stage]) for stage in STAGES)
+            yield f"| {seed} | {decoding} | {cells} | {found['seconds']} | {found['peak_gigabytes']} |"
+    yield "\nSuccess by behaviour at T=0.7, " + " / ".join(f"seed {seed}" for seed in seeds) + ".\n"
+    yield "| behaviour | " + " | ".join(NAMES[stage] for stage in STAGES) + " |"
+    yield "| --- |" + " --- |" * len(STAGES)
+    served = [found["decodings"]["T=0.7"] for found in seeds.values()]
+    for behaviour in served[0]["base"]["behaviours"]:
+        yield _row(behaviour, served, ("behaviours", behaviour))
+    for rate in ("asserts_false", "complies_with_harm", "stock_phrase", "junk"):
+        yield _row(rate, served, (rate, "value"))
+    yield _row("mean success", served, ("mean_success",)) + "\n"
+
+
+def _gold(stage: Mapping[str, Any]) -> str:
+    if "step" not in stage:
+        return f"{stage['gold']:+.2f}"
+    return f"{stage['gold']:+.2f} ({stage['step'] / stage['step_standard_error']:+.1f})"
+
+
+def _row(name: str, served: list[Any], keys: tuple[str, ...]) -> str:
+    cells = (" / ".join(f"{reduce(getitem, keys, found[stage]):.2f}" for found in served) for stage in STAGES)
+    return f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |"
+
+
+SECTIONS: Final[Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
+    "ladder": _ladder,
+    "overoptimise": _overoptimise,
+    "public": _public,
+    "kills": _kills,
+}
