@@ -272,7 +272,7 @@ class FileRunView:
             pid = found.pop("pid")
             stages = tuple(StageView(**stage) for stage in found.pop("stages"))
             status = RunStatus(**{**found, "stages": stages})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return RunStatus(self.recipe, "none", (), None, "")
         if status.state == "running" and not _alive(pid):
             return replace(

@@ -5,7 +5,6 @@ import { duration, element, figure, percent, setText, share, titleOf } from "./w
 const list = document.getElementById("steps");
 const news = document.getElementById("news");
 const made = new Map(); // name → its nodes
-const SIGNS = { done: "✓", running: "●", failed: "✕", waiting: "○" };
 // What is told of a stage: the figure's name with the server, and with people.
 const FIGURES = {
   data: ["demonstrations", "dialogues"],
@@ -50,7 +49,6 @@ function showStep(nodes, stage, measuring, link) {
   const isMeasuring = measuring?.state === "running";
   const state = isMeasuring ? "running" : stage.state;
   nodes.item.className = `step ${state}`;
-  setText(nodes.sign, SIGNS[state]);
   setText(nodes.name, titleOf(stage.name));
   setText(nodes.when, isMeasuring ? `measuring ${share(measuring.done, measuring.total)}` : whenOf(stage));
   const now = isMeasuring ? measuring : stage;

@@ -16,7 +16,7 @@ export function nodesOf(turn, tag = "li") {
   const mine = turn.role === "user";
   const item = element(tag, mine ? "turn user" : "turn reply");
   item.append(element("span", "hidden", mine ? "You: " : "parley: "));
-  const text = element("div", "text", turn.text);
+  const text = element("div", "text", mine ? turn.text : turn.text.trimStart()); // a base model begins with a blank
   item.append(text);
   const nodes = { item, text };
   if (!mine) {
@@ -56,7 +56,7 @@ export async function write(turn, nodes, messages, release, signal, voice) {
 function grow(turn, nodes, text, voice) {
   const follow = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX;
   turn.text += text;
-  nodes.text.append(text);
+  nodes.text.append(nodes.text.firstChild ? text : text.trimStart());
   if (follow) toEnd();
   voice.say(text);
 }
