@@ -37,6 +37,7 @@ def test_applying_a_plan_sets_the_threads() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(False)
 
 
 PROBE = """
