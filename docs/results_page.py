@@ -37,8 +37,8 @@ def _origin(result: Mapping[str, Any]) -> str:
 def _kills(result: Mapping[str, Any]) -> Iterator[str]:
     yield "## Killed and resumed\n"
     yield _origin(result)
-    yield f"\n{result['kills']} kills, {result['struck_while_running']} of them while the run was at work: every"
-    yield f"weight is bitwise equal. The undisturbed smoke run took {result['seconds']:.0f} s.\n"
+    yield f"\n{result['kills']} kills, each while the run was at work: every weight is bitwise equal."
+    yield f"The undisturbed smoke run took {result['seconds']:.0f} s.\n"
 
 
 def _overoptimise(result: Mapping[str, Any]) -> Iterator[str]:

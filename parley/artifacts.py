@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from parley.config import build, canonical, plain
-from parley.errors import ArtifactError, ConfigError
+from parley.errors import ArtifactError, ConfigError, InvariantError
 from parley.metrics import MetricsFile, Pace, Silent, Watcher
 from parley.numerics import NumericPlan
 
@@ -155,8 +156,12 @@ class Workspace:
         self.watcher.progressed(self.label, done, total, figures or {})
 
     def seal(self, cls: type[A], figures: Mapping[str, float]) -> A:
-        """Hash every file, write the manifest, and return the finished artifact."""
-        shutil.rmtree(self.path / STATE, ignore_errors=True)
+        """Hash every file, write the manifest, and return the finished artifact.
+
+        The saved steps go last: a kill before the manifest stands finds them whole. A figure that is
+        not finite is refused (`InvariantError`): nothing good is in such an artifact.
+        """
+        _check_finite(figures, self.label)
         files = {name: _describe(self.path / name) for name in _files_of(self.path)}
         content = {name: entry["sha256"] for name, entry in files.items() if name not in NOT_CONTENT}
         manifest = {
@@ -173,6 +178,7 @@ class Workspace:
             "files": files,
         }
         write_atomically(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+        shutil.rmtree(self.path / STATE, ignore_errors=True)
         return cls(self.path, manifest["digest"], manifest["figures"])
 
 
@@ -197,7 +203,12 @@ class Run:
         file = self.path / "plan.json"
         if not file.exists():
             write_atomically(file, json.dumps(plain(plan)))
-        return build(NumericPlan, json.loads(file.read_text()), str(file))
+        try:
+            return build(NumericPlan, json.loads(file.read_text(encoding="utf-8")), str(file))
+        except ValueError:
+            raise ArtifactError(
+                f"{file}: not a numeric plan; remove {self.path} to begin the run anew"
+            ) from None
 
     @contextmanager
     def held(self) -> Iterator[Run]:
@@ -217,6 +228,7 @@ class Run:
         path = self.path / f"{label.replace(' ', '-')}-{name}"
         if (path / MANIFEST).exists():
             artifact = open_artifact(kind, path)
+            shutil.rmtree(path / STATE, ignore_errors=True)  # left by a kill just after the manifest
             self.watcher.finished(label, float(read_manifest(path)["seconds"]), artifact.figures, reused=True)
             self.made[label] = artifact
             return artifact
@@ -274,9 +286,20 @@ def _described_input(value: Any) -> Any:
 
 
 def _files_of(path: Path) -> list[str]:
+    """Every file of the artifact; saved steps and temporary files do not belong to it."""
     found = (item for item in path.rglob("*") if item.is_file())
-    names = (item.relative_to(path).as_posix() for item in found)
-    return sorted(name for name in names if not Path(name).name.startswith("."))
+    names = (item.relative_to(path) for item in found)
+    return sorted(
+        name.as_posix() for name in names if name.parts[0] != STATE and not name.name.startswith(".")
+    )
+
+
+def _check_finite(figures: Mapping[str, float], label: str) -> None:
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise InvariantError(
+                f"{label}: {name} came out as {value}; lower the learning rate of this stage"
+            )
 
 
 def _describe(path: Path) -> dict[str, Any]:

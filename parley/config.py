@@ -38,6 +38,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}, line {line}: not valid YAML ({error.problem})") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({error})") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply for a recipe") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of sections, not {_kind(values)}")
     return values
@@ -45,7 +47,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def overlay(values: Mapping[str, Any], flags: Mapping[str, str]) -> dict[str, Any]:
     """The recipe with dotted flags over it: `{"ppo.steps": "20"}` sets `steps` in section `ppo`."""
-    merged = {key: _copied(value) for key, value in values.items()}
+    try:
+        merged = {key: _copied(value) for key, value in values.items()}
+    except RecursionError:
+        raise ConfigError("the recipe holds a section that contains itself") from None
     for dotted, text in flags.items():
         *sections, key = dotted.split(".")
         place = merged
@@ -84,7 +89,7 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
     """`ValueError` for the first field of `config` that is not a number within its bounds."""
     for name, (low, high) in bounds.items():
         value = getattr(config, name)
-        if not low <= value <= high:
+        if not (low <= value <= high and math.isfinite(value)):
             limit = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             raise ValueError(f"{name} must be {limit}, not {value}")
 

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from parley.artifacts import MANIFEST, Checkpoint, Run, Snapshot, Workspace, open_artifact, write_atomically
+from parley.artifacts import (
+    MANIFEST,
+    STATE,
+    Checkpoint,
+    Run,
+    Snapshot,
+    Workspace,
+    open_artifact,
+    write_atomically,
+)
 from parley.errors import ArtifactError, ConfigError, InvariantError
 from parley.metrics import MetricsFile
 from parley.numerics import NumericPlan
@@ -165,3 +174,39 @@ def test_metrics_rewind_to_the_saved_step_and_drop_a_torn_line(tmp_path: Path) -
 def test_a_figure_that_is_not_finite_stops_the_stage(tmp_path: Path) -> None:
     with pytest.raises(InvariantError, match="loss became nan at step 7"):
         MetricsFile(tmp_path / "metrics.jsonl").write(7, {"loss": float("nan")})
+
+
+def test_a_kill_while_sealing_loses_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved steps are whole until the manifest stands, and what is left of them is no part of it."""
+
+    def work(out: Workspace) -> Snapshot:
+        out.file("told.txt").write_text("x")
+        (out.path / STATE).mkdir(exist_ok=True)
+        (out.path / STATE / "000000005").write_text("saved")
+        return out.seal(Snapshot, {})
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("parley.artifacts.write_atomically", die)
+    with pytest.raises(KeyboardInterrupt):
+        run.once("data", work)
+    (path,) = (item for item in run.path.iterdir() if item.is_dir())
+    assert (path / STATE / "000000005").exists(), "before the manifest: everything is still there"
+    monkeypatch.undo()
+    monkeypatch.setattr("shutil.rmtree", die)
+    with pytest.raises(KeyboardInterrupt):
+        run.once("data", work)
+    monkeypatch.undo()
+    told = run.once("data", work)
+    assert not (told.path / STATE).exists(), "after it: leftovers are cleared when it is opened"
+    assert set(json.loads((told.path / MANIFEST).read_text())["files"]) == {"told.txt"}
+
+
+def test_an_artifact_with_figures_that_are_not_finite_is_never_sealed(run: Run) -> None:
+    def broken(out: Workspace) -> Snapshot:
+        return out.seal(Snapshot, {"loss": float("nan")})
+
+    with pytest.raises(InvariantError, match="data: loss came out as nan"):
+        run.once("data", broken)
+    assert not list(run.path.glob(f"*/{MANIFEST}"))

@@ -12,17 +12,21 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from parley.cli.parser import Command, parse
+from parley.dialects import Reject
 from parley.errors import ParleyError
 
 GATE_SAYS_NO = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+SHOWN_REJECTS = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 a check says no, 2 bad input with one sentence on stderr."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an end by Ctrl-C
     arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         command: Command = arguments.command
@@ -44,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fault(sentence: str) -> int:
     print(f"parley: {' '.join(sentence.split())}", file=sys.stderr)
     return BAD_INPUT
+
+
+def show_rejects(rejects: Sequence[Reject], file: Path) -> None:
+    """Name the rows that were left out on stderr, the first ones of many."""
+    for item in rejects[:SHOWN_REJECTS]:
+        field = f", field '{item.field}'" if item.field else ""
+        print(f"{file}, record {item.record}{field}: {item.reason}", file=sys.stderr)
+    if len(rejects) > SHOWN_REJECTS:
+        print(f"… and {len(rejects) - SHOWN_REJECTS} more", file=sys.stderr)
 
 
 def show_json(values: object) -> None:

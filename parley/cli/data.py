@@ -6,11 +6,10 @@ import argparse
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from parley.cli import GATE_SAYS_NO, show_json
+from parley.cli import GATE_SAYS_NO, show_json, show_rejects
 from parley.cli.paths import imported
 from parley.dialects import BrokenFile, Reading, Reject, read, write
 from parley.dialects.catalog import find
@@ -27,8 +26,6 @@ from parley.stages.records import (
     read_rows,
     write_rows,
 )
-
-SHOWN_REJECTS = 50
 
 
 def import_data(arguments: argparse.Namespace) -> int:
@@ -83,8 +80,10 @@ def _keep(reading: Reading, format: str, file: Path) -> int:
     written += write_rows(fresh / "prompts.jsonl", map(prompt_row, reading.prompts))
     written += write_rows(fresh / "rated.jsonl", map(rated_row, reading.rated))
     (fresh / "rejects.json").write_text(json.dumps([_reject_row(item) for item in reading.rejects]))
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
+    if target.exists():  # the same file was imported before: its name holds the content's digest
+        shutil.rmtree(fresh)
+    else:
+        fresh.rename(target)
     return written
 
 
@@ -121,11 +120,7 @@ def _report(
             }
         )
     else:
-        for item in rejects[:SHOWN_REJECTS]:
-            field = f", field '{item.field}'" if item.field else ""
-            print(f"{arguments.file}, record {item.record}{field}: {item.reason}", file=sys.stderr)
-        if len(rejects) > SHOWN_REJECTS:
-            print(f"… and {len(rejects) - SHOWN_REJECTS} more", file=sys.stderr)
+        show_rejects(rejects, arguments.file)
         found = "".join(f"  {name} {count}" for name, count in (kinds or {}).items())
         print(f"read {read_count}  written {written}  rejected {len(rejects)}{found}")
     return GATE_SAYS_NO if arguments.strict and rejects else 0

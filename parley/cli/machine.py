@@ -33,7 +33,7 @@ def machine_plan() -> NumericPlan:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
-    if known.get("machine") == machine:
+    if isinstance(known, dict) and known.get("machine") == machine:
         return build(NumericPlan, known["plan"], str(file))
     plan = choose_plan(device)
     write_atomically(file, json.dumps({"machine": machine, "plan": plain(plan)}, indent=1))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from parley.cli import show_json
+from parley.cli import show_json, show_rejects
 from parley.cli.machine import machine_plan
 from parley.cli.paths import runs
 from parley.dialects import read
@@ -46,7 +46,7 @@ def chat(arguments: argparse.Namespace) -> int:
                 if isinstance(part, Delta):
                     said += part.text
                     print(part.text, end="", flush=True)
-        except ConfigError as error:
+        except (ConfigError, DataError) as error:
             print(f"({error}; the conversation goes on without this message)", file=sys.stderr)
             continue
         print()
@@ -85,13 +85,17 @@ def generate(arguments: argparse.Namespace) -> int:
 def _check_sampling(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.temperature < math.inf:
         raise ConfigError(f"--temperature is 0 (greedy) or more, not {arguments.temperature}")
+    if not -(2**63) <= arguments.seed < 2**64:
+        raise ConfigError(f"--seed has at most 64 bits, {arguments.seed} has more")
     if arguments.max_tokens < 1:
         raise ConfigError(f"--max-tokens is 1 or more, not {arguments.max_tokens}")
 
 
 def score(arguments: argparse.Namespace) -> int:
     """Accuracy of a reward model on people's rankings, ties left out."""
-    rankings = [item for item in read(arguments.format, arguments.file).rankings if item.comparisons()]
+    reading = read(arguments.format, arguments.file)
+    show_rejects(reading.rejects, arguments.file)
+    rankings = [item for item in reading.rankings if item.comparisons()]
     if not rankings:
         raise DataError("holds no comparisons without ties", file=str(arguments.file))
     loaded = load_reward(arguments.checkpoint, _plan())
@@ -104,7 +108,14 @@ def score(arguments: argparse.Namespace) -> int:
     }
     if arguments.json:
         show_json(
-            {"accuracy": overall.value, "n": overall.n, "interval": overall.interval, "sources": sources}
+            {
+                "accuracy": overall.value,
+                "n": overall.n,
+                "interval": overall.interval,
+                "sources": sources,
+                "read": reading.read,
+                "rejected": len(reading.rejects),
+            }
         )
     else:
         low, high = overall.interval
@@ -114,15 +125,17 @@ def score(arguments: argparse.Namespace) -> int:
 
 def perplexity(arguments: argparse.Namespace) -> int:
     """Bits per byte of plain text."""
-    documents = read("text", arguments.file).documents
+    reading = read("text", arguments.file)
+    show_rejects(reading.rejects, arguments.file)
     model = load_checkpoint(arguments.checkpoint, _serving_plan())
-    texts = [document.text for document in documents]
+    texts = [document.text for document in reading.documents]
     bits = bits_per_byte(
         model.decoder, model.tokenizer, texts, row_tokens=min(512, model.decoder.config.max_positions)
     )
     num_bytes = sum(len(text.encode()) for text in texts)
     if arguments.json:
-        show_json({"bits_per_byte": bits, "bytes": num_bytes, "documents": len(texts)})
+        rejected = len(reading.rejects)
+        show_json({"bits_per_byte": bits, "bytes": num_bytes, "documents": len(texts), "rejected": rejected})
     else:
         print(f"{bits:.3f} bits per byte of {num_bytes:,} bytes in {len(texts):,} documents")
     return 0

@@ -88,6 +88,7 @@ def _add_models(commands: Any) -> None:
     chat.add_argument("--checkpoint", type=Path, help="default: the newest release")
     chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-tokens", type=int, default=256)
+    chat.set_defaults(seed=0)
     generate = _command(commands, "generate", "models:generate", "one reply on stdout")
     generate.add_argument("--checkpoint", type=Path, required=True)
     generate.add_argument("--prompt", required=True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,6 @@ from parley.cli.machine import machine_plan
 from parley.cli.paths import runs
 from parley.cli.progress import FileRunView, Status, StatusFile, Tee, Terminal, figure_text, headline
 from parley.cli.serving import serve_until_stopped
-from parley.errors import ParleyError
 from parley.model.selftest import apply_plan
 from parley.reports.run_report import write_report
 from parley.stages.pipeline import planned, run_recipe
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         path, seed=recipe.seed, plan=plan, watcher=Tee((status, file, Terminal(status, sys.stderr)))
     )
     apply_plan(at_work.plan)
-    with at_work.held(), _told(file):
+    with at_work.held(), _told(file, whole=not arguments.until):
         run_recipe(recipe, at_work, until=arguments.until)
         report = path / REPORT
         write_report(path, report, only={artifact.path.name for artifact in at_work.made.values()})
@@ -50,18 +49,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _told(file: StatusFile) -> Iterator[None]:
-    """The status file says how it ended."""
+def _told(file: StatusFile, *, whole: bool) -> Iterator[None]:
+    """The status file says how it ended; only the whole recipe is ever done."""
     try:
         file.write("running")
         yield
     except KeyboardInterrupt:
         file.write("stopped", "Stopped. The same command goes on from here.")
         raise
-    except (ParleyError, OSError) as error:
-        file.write("failed", str(error))
+    except Exception as error:
+        with suppress(OSError):  # the disk that failed may be the one that this is written to
+            file.write("failed", str(error))
         raise
-    file.write("done")
+    file.write("done" if whole else "stopped", "" if whole else "A part of the recipe was asked for.")
 
 
 def _show(made: dict[str, Artifact], report: Path, *, as_json: bool) -> None:
@@ -103,7 +103,10 @@ def up(arguments: argparse.Namespace) -> int:
 
 def _announce(*, open_browser: bool) -> Callable[[str], None]:
     def announce(link: str) -> None:
-        print(f"parley is at {link}\n(the link signs you in once; `parley link` makes another)", flush=True)
+        print(
+            f"parley is at {link}\n(the link signs you in once; `.venv/bin/parley link` makes another)",
+            flush=True,
+        )
         if open_browser:
             webbrowser.open(link)
 

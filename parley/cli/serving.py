@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import math
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ from parley.store import keys
 from parley.store.database import close_database, database_url, open_database
 
 PORTS_TRIED: Final = 20
+MAX_DAYS: Final = 3650
 SERVER: Final = "server.json"  # where the running service says its address
 Catalog = Callable[[], Sequence[tuple[ReleaseInfo, Path]]]
 
@@ -65,7 +68,7 @@ def serve_until_stopped(
             run_view=view,
             settings=settings,
         )
-        write_atomically(home() / SERVER, json.dumps({"url": url}))
+        write_atomically(home() / SERVER, json.dumps({"url": url, "pid": os.getpid()}))
         announce(login_url(sessions, settings))
         make_server(app).run(sockets=[listener])
     finally:
@@ -77,8 +80,10 @@ def link(arguments: argparse.Namespace) -> int:
     """Print a fresh one-time link to the service that runs in this home."""
     del arguments
     try:
-        url = str(json.loads((home() / SERVER).read_text(encoding="utf-8"))["url"])
-    except (OSError, ValueError, KeyError):
+        found = json.loads((home() / SERVER).read_text(encoding="utf-8"))
+        url = str(found["url"])
+        os.kill(int(found["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
         raise NotFound("nothing is served from this home: start `parley up` or `parley serve`") from None
     sessions = open_database(database_url(home()))
     settings = Settings(base_url=url)
@@ -89,13 +94,14 @@ def link(arguments: argparse.Namespace) -> int:
 
 def create_key(arguments: argparse.Namespace) -> int:
     """Print a new bearer key, this once."""
+    lifetime = _lifetime_seconds(arguments.days)
+    label = arguments.label.encode("utf-8", "replace").decode()
     sessions = open_database(database_url(home()))
-    lifetime = None if arguments.days is None else int(arguments.days * 24 * 60 * 60)
     with sessions.begin() as session:
         made = keys.create_key(
             session,
             scope=arguments.scope,
-            label=arguments.label,
+            label=label,
             now=int(time.time()),
             lifetime_seconds=lifetime,
         )
@@ -105,6 +111,14 @@ def create_key(arguments: argparse.Namespace) -> int:
     else:
         print(made.secret)
     return 0
+
+
+def _lifetime_seconds(days: float | None) -> int | None:
+    if days is None:
+        return None
+    if not 0 < days <= MAX_DAYS:
+        raise ConfigError(f"--days is more than 0 and at most {MAX_DAYS}, not {days:g}")
+    return math.ceil(days * 24 * 60 * 60)
 
 
 def _catalog(release: str | None, checkpoint: Path | None) -> Catalog:

@@ -20,6 +20,7 @@ from parley.errors import ConfigError
 from parley.model.cache import KeyValueCache, empty_cache
 from parley.model.decoder import Decoder
 
+COLDEST: Final = 1e-6  # below, logits / T leave fp32: the most probable token is taken
 DROP_AT: Final = 0.25  # share of finished rows at which a batch is made smaller
 
 
@@ -41,7 +42,7 @@ class Choice:
 
     def tokens(self, logits: Float[Tensor, "B V"]) -> Int[Tensor, " B"]:
         """One token a row: the largest of `logits / T` plus Gumbel noise is a fair draw."""
-        if self.temperature == 0:
+        if self.temperature < COLDEST:
             return logits.argmax(-1)
         scaled = logits / self.temperature
         if self.top_p < 1:
@@ -55,6 +56,7 @@ def nucleus(logits: Float[Tensor, "B V"], top_p: float) -> Float[Tensor, "B V"]:
     """Logits with all but the smallest set of tokens that holds `top_p` of the mass at minus infinity."""
     ordered, order = logits.softmax(-1).sort(-1, descending=True)
     beyond = ordered.cumsum(-1) - ordered >= top_p
+    beyond[..., 0] = False  # the most probable token always stays
     return logits.masked_fill(torch.zeros_like(beyond).scatter(-1, order, beyond), -torch.inf)
 
 

@@ -13,14 +13,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from parley.errors import ArtifactError
+from parley.config import build
+from parley.errors import ArtifactError, ConfigError
 from parley.model.decoder import Decoder, DecoderConfig
 from parley.model.render import ChatFormat
 from parley.model.tokenizer import Tokenizer
@@ -76,10 +77,15 @@ def load_checkpoint(directory: Path, plan: NumericPlan) -> LoadedModel:
 def _read_format(path: Path) -> ChatFormat:
     if not path.exists():
         return ChatFormat()
+    return chat_format_of(read_json(path), path)
+
+
+def chat_format_of(found: Mapping[str, object], path: Path) -> ChatFormat:
+    """The chat format that a JSON object describes; `ArtifactError` names the file."""
     try:
-        return ChatFormat(**cast("dict[str, str]", read_json(path)))
-    except TypeError as error:
-        raise ArtifactError(f"{path}: is no chat format: {error}") from error
+        return build(ChatFormat, found, str(path))
+    except ConfigError as error:
+        raise ArtifactError(str(error)) from None
 
 
 # --- weights -------------------------------------------------------------------------------------
@@ -177,8 +183,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, marked as PyTorch's."""
-    save_file(dict(weights), path, metadata={"format": "pt"})
+    """Write tensors as safetensors, marked as PyTorch's; `ArtifactError` where the disk does not take them."""
+    try:
+        save_file(dict(weights), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, object]:

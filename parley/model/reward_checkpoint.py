@@ -18,6 +18,7 @@ from typing import Any, Final
 from parley.errors import ArtifactError
 from parley.model.checkpoint import (
     WEIGHTS_FILE,
+    chat_format_of,
     load_checkpoint,
     read_json,
     read_weights,
@@ -81,8 +82,10 @@ def load_reward(directory: Path, plan: NumericPlan) -> LoadedReward:
             f"{directory / WEIGHTS_FILE}: not the weights of this reward model ({error})"
         ) from None
     trunk.use(plan)
-    chat = ChatFormat(**_mapping(about, "chat_format", directory))
-    context = int(str(about.get("context", trunk.config.max_positions)))
+    chat = chat_format_of(_mapping(about, "chat_format", directory), directory / REWARD_FILE)
+    context = about.get("context", trunk.config.max_positions)
+    if not isinstance(context, int):
+        raise ArtifactError(f"{directory / REWARD_FILE}: 'context' must be a whole number, not {context!r}")
     return LoadedReward(model.to(plan.device), Tokenizer.load(directory), chat, context)
 
 

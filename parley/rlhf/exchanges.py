@@ -32,12 +32,15 @@ class Speaker(Protocol):
 def history_tokens(speaker: Speaker, history: Conversation, *, max_tokens: int) -> list[int]:
     """The history with an open assistant turn, in at most `max_tokens`.
 
-    Oldest turns go first; where the last user turn alone is too long, its middle goes.
+    Oldest turns go first; where the last user turn alone is too long, its middle goes. `ConfigError`
+    for a history that does not end with a user's turn.
     """
     whole = with_system(history, speaker.chat_format.system_text)
     try:
         return render_prompt(whole, speaker.tokenizer, max_tokens=max_tokens)
     except ConfigError:
+        if not history.messages or history.messages[-1].role != "user":
+            raise
         shorter = _without_middle(speaker.tokenizer, whole, max_tokens)
         return render_prompt(shorter, speaker.tokenizer, max_tokens=max_tokens)
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from safetensors.torch import load_file, save_file
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from parley.artifacts import STATE, Workspace
-from parley.errors import ArtifactError
+from parley.errors import ArtifactError, InvariantError
+from parley.model.checkpoint import read_weights, save_weights
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -66,11 +67,18 @@ def set_rate(optimizer: AdamW, rate: float) -> None:
 
 
 def descend(optimizer: AdamW, loss: Tensor, *, clip_norm: float) -> float:
-    """One step down the gradient of `loss`; the gradient's norm before clipping."""
+    """One step down the gradient of `loss`; the gradient's norm before clipping.
+
+    A loss that is not finite stops the stage before it can spoil the weights (`InvariantError`).
+    """
+    if not torch.isfinite(loss):
+        raise InvariantError(f"the loss became {loss.item()}: lower the learning rate of this stage")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
+    if not torch.isfinite(norm):
+        raise InvariantError("the gradient is not finite: lower the learning rate of this stage")
     optimizer.step()
     return norm.item()
 
@@ -125,9 +133,9 @@ class SavedSteps:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         for name, module in self.modules.items():
-            save_file(_contiguous(module.state_dict()), fresh / f"{name}.safetensors")
+            save_weights(fresh / f"{name}.safetensors", _contiguous(module.state_dict()))
         for name, optimizer in self.optimizers.items():
-            save_file(_moments(optimizer), fresh / f"{name}.adam.safetensors")
+            save_weights(fresh / f"{name}.adam.safetensors", _moments(optimizer))
         (fresh / "values.json").write_text(json.dumps({"step": self.step, "values": self.values}))
         older = _saved(root)
         fresh.rename(root / f"{self.step:09d}")
@@ -144,10 +152,10 @@ class SavedSteps:
         try:
             values = json.loads((path / "values.json").read_text())
             for name, module in self.modules.items():
-                module.load_state_dict(load_file(path / f"{name}.safetensors"))
+                module.load_state_dict(read_weights(path / f"{name}.safetensors"))
             for name, optimizer in self.optimizers.items():
-                _set_moments(optimizer, load_file(path / f"{name}.adam.safetensors"))
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+                _set_moments(optimizer, read_weights(path / f"{name}.adam.safetensors"))
+        except (ArtifactError, OSError, ValueError, RuntimeError, KeyError) as error:
             raise ArtifactError(f"{path}: the saved step cannot be read ({error}); remove it") from None
         self.step, self.values = int(values["step"]), dict(values["values"])
 

@@ -80,6 +80,7 @@ class BaseConfig:
         check_bounds(self, layers=(1, inf), heads=(1, inf), kv_heads=(1, inf), mlp_width=(1, inf))
         check_bounds(self, max_positions=(16, inf), row_tokens=(8, self.max_positions), batch_tokens=(8, inf))
         check_bounds(self, epochs=(1, inf), max_steps=(0, inf), rate=(0, inf), warmup=(0, inf), floor=(0, 1))
+        check_bounds(self, weight_decay=(0, inf))
 
 
 def fit_tokenizer(out: Workspace, told: Snapshot, config: BaseConfig) -> Vocabulary:

@@ -67,7 +67,7 @@ class EvaluateConfig:
             self, prompts=(1, inf), max_new_tokens=(1, inf), max_prompt_tokens=(8, inf), row_tokens=(8, inf)
         )
         check_bounds(self, transcripts=(0, inf), probes=(1, inf), questions=(1, inf))
-        if any(temperature < 0 for temperature in self.temperatures):
+        if not all(0 <= temperature < inf for temperature in (*self.temperatures, *self.probed)):
             raise ValueError("temperatures are 0 (greedy) or more")
 
 

@@ -94,6 +94,7 @@ class PpoConfig:
         )
         check_bounds(self, trace_decay=(0, 1), temperature=(1e-3, inf), max_new_tokens=(1, inf))
         check_bounds(self, max_prompt_tokens=(8, inf), normalising_replies=(2, inf), score_limit=(0, inf))
+        check_bounds(self, no_end_score=(-inf, inf))
 
 
 ScoreReplies = Callable[[Sequence[Prompt], TokenSet, Sequence[Completion]], Tensor]

@@ -63,21 +63,39 @@ class Recipe:
         if not self.name or not all(c.isalnum() or c in "-_." for c in self.name) or self.name[0] == ".":
             raise ValueError(f"name {self.name!r} must be letters, digits, '-', '_' and '.' alone")
         _check_rounds(self)
+        _check_sizes(self)
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    """What would come out only after minutes of training."""
+    base, evaluate = recipe.base, recipe.evaluate
+    if base.width % base.heads or (base.width // base.heads) % 2 or base.heads % base.kv_heads:
+        raise ValueError("base: width must split into heads of even size, and heads into groups by kv_heads")
+    rows = {"sft.row_tokens": recipe.sft.row_tokens}
+    rows["evaluate's max_prompt_tokens and max_new_tokens"] = (
+        evaluate.max_prompt_tokens + evaluate.max_new_tokens
+    )
+    for number, entry in enumerate(recipe.rounds, start=1):
+        rows[f"reward.context of round {number}"] = entry.reward.context
+        rows[f"ppo's max_prompt_tokens and max_new_tokens of round {number}"] = _tokens(entry.ppo)
+        if _tokens(entry.ppo) > entry.reward.context and entry.ppo.reward == "model":
+            raise ValueError(
+                f"round {number}: PPO makes up to {_tokens(entry.ppo)} tokens, reward.context is {entry.reward.context}"
+            )
+        if recipe.data.source == "microworld":
+            rows[f"rank's max_prompt_tokens and max_new_tokens of round {number}"] = _tokens(entry.rank)
+    for name, needed in rows.items():
+        if needed > base.max_positions:
+            raise ValueError(f"{name}: {needed} tokens, base.max_positions is {base.max_positions}")
+
+
+def _tokens(section: RankConfig | PpoConfig) -> int:
+    return section.max_prompt_tokens + section.max_new_tokens
 
 
 def _check_rounds(recipe: Recipe) -> None:
     if recipe.data.source == "files" and len(recipe.rounds) > 1:
         raise ValueError("rounds: files hold nobody who could rank a new policy's replies; give one round")
-    for number, entry in enumerate(recipe.rounds, start=1):
-        rank, ppo = entry.rank, entry.ppo
-        needed = ppo.max_prompt_tokens + ppo.max_new_tokens
-        if recipe.data.source == "microworld":
-            needed = max(needed, rank.max_prompt_tokens + rank.max_new_tokens)
-        if needed > recipe.base.max_positions:
-            raise ValueError(
-                f"round {number}: max_prompt_tokens and max_new_tokens make {needed} tokens, "
-                f"base.max_positions is {recipe.base.max_positions}"
-            )
 
 
 def read_recipe(path: Path, flags: Mapping[str, str] | None = None) -> Recipe:

@@ -131,18 +131,21 @@ def _centre(
 ) -> None:
     """Shift the scores so that demonstrations score 0 in the mean (rule R5)."""
     order = permutation(len(demonstrations), seed=out.seed_for("centring"))[:count]
-    exchanges = (_last_exchange(demonstrations[i], loaded) for i in order)
+    found = (_last_exchange(demonstrations[i], loaded) for i in order)
+    exchanges = [tokens for tokens in found if tokens]
     examples = TokenSet.of((tokens, [False] * len(tokens)) for tokens in exchanges)
     if len(examples):
         loaded.model.shift += score_all(loaded.model, examples, pad=loaded.tokenizer.pad).mean()
 
 
 def _last_exchange(demonstration: Demonstration, loaded: LoadedReward) -> list[int]:
-    index = demonstration.imitate[-1]
-    history = demonstration.conversation.before(index)
-    return exchange_tokens(
-        loaded, history, demonstration.conversation.messages[index].text, context=loaded.context
-    )
+    """The last imitated reply to a user's turn with its history; nothing where there is none."""
+    messages = demonstration.conversation.messages
+    answers = [n for n in demonstration.imitate if n and messages[n - 1].role == "user"]
+    if not answers:
+        return []
+    history = demonstration.conversation.before(answers[-1])
+    return exchange_tokens(loaded, history, messages[answers[-1]].text, context=loaded.context)
 
 
 def _held_out(loaded: LoadedReward, told: Snapshot, collected: tuple[RankingSet, ...]) -> dict[str, float]:

@@ -9,10 +9,11 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from parley.config import plain
+from parley.config import check_bounds, plain
 from parley.dialects import Reject, instruct, records
 from parley.dialogue import Conversation
 from parley.errors import ConfigError
@@ -65,6 +66,11 @@ class MicroworldData:
     """Instruction rows turned into dialogue."""
     prompts: int = 6_000
     """Scripts of simulated users whose last turns PPO answers."""
+
+    def __post_init__(self) -> None:
+        check_bounds(
+            self, documents=(1, inf), demonstrations=(1, inf), instructions=(0, inf), prompts=(1, inf)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,9 @@ class FilesData:
     """Documents kept apart at most."""
     prompt_turn: Literal["first", "any"] = "any"
     """Which user turns of the dialogues become prompts of PPO."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, text_characters=(0, inf), held_out_share=(0, 0.9), held_out_texts=(0, inf))
 
 
 @dataclass(slots=True)

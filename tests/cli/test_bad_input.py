@@ -207,3 +207,44 @@ def test_a_damaged_checkpoint_is_named(parley: Shell, tmp_path: Path) -> None:
     sentence(parley("generate", "--checkpoint", tmp_path, "--prompt", "x"), "gpt_oss")
     (tmp_path / "config.json").write_text('{"model_ty')
     sentence(parley("generate", "--checkpoint", tmp_path, "--prompt", "x"), "config.json")
+
+
+def test_a_disk_that_fills_up_while_weights_are_written(tmp_path: Path) -> None:
+    """A limit on file size between that of the data and that of the weights."""
+    recipe = tmp_path / "r.yaml"
+    small = "{documents: 60, demonstrations: 20, instructions: 0, prompts: 20}"
+    base = "{vocab_size: 300, width: 192, layers: 4, heads: 4, kv_heads: 4, max_steps: 2}"
+    recipe.write_text(f"name: r\ndata: {{microworld: {small}}}\nbase: {base}\n")
+    home = tmp_path / "home"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1000; exec '{sys.executable}' -m parley.cli base '{recipe}'"],
+        env={**os.environ, "PARLEY_HOME": str(home)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    assert "model.safetensors" in done.stderr.strip().splitlines()[-1]
+    assert json.loads((home / "runs" / "r" / "status.json").read_text())["state"] == "failed"
+    assert not list((home / "runs" / "r").glob("base-*/manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("key", "create", "--days", "nan"),
+        ("key", "create", "--days", "1e300"),
+        ("key", "create", "--days", "-3"),
+        ("generate", "--checkpoint", "x", "--prompt", "x", "--seed", "9" * 30),
+        ("generate", "--checkpoint", "x", "--prompt", "x", "--max-tokens", "-3"),
+        ("run", "recipes/smoke.yaml", "--base.width", "97"),
+        ("run", "recipes/smoke.yaml", "--evaluate.max_new_tokens", "100000"),
+        ("run", "recipes/smoke.yaml", "--ppo.rate", ".inf"),
+        ("run", "recipes/smoke.yaml", "--name", ": ["),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_at_once(parley: Shell, words: tuple[str, ...]) -> None:
+    sentence(parley(*words))

@@ -130,7 +130,7 @@ def _change_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Call
         ),
         ("tokenizer.json", Path.unlink, "tokenizer.json: cannot be read"),
         ("tokenizer.json", _truncate, "tokenizer.json: is no tokenizer"),
-        ("chat_format.json", _change_json(colour="red"), "chat_format.json: is no chat format"),
+        ("chat_format.json", _change_json(colour="red"), "chat_format.json: unknown key"),
     ],
 )
 def test_what_is_broken_is_named(saved: Path, file: str, harm: Callable[[Path], None], told: str) -> None:

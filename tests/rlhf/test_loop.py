@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from parley.artifacts import STATE
-from parley.errors import ArtifactError
+from parley.errors import ArtifactError, InvariantError
 from parley.rlhf import loop
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
 from tests.tiny import workspace
@@ -89,3 +89,13 @@ def test_a_saved_step_with_a_missing_part_is_an_error(tmp_path: Path, missing: s
     (tmp_path / "a" / STATE / "000000004" / missing).unlink()
     with pytest.raises(ArtifactError, match="saved step cannot be read"):
         train(tmp_path / "a", 10)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(bad: float) -> None:
+    model = nn.Linear(2, 1)
+    before = model.weight.detach().clone()
+    optimizer = adam(model.parameters())
+    with pytest.raises(InvariantError, match="lower the learning rate"):
+        descend(optimizer, (model(torch.ones(1, 2)) * bad).sum(), clip_norm=1.0)
+    assert torch.equal(model.weight, before)

@@ -24,7 +24,7 @@ from parley.model.reward_checkpoint import LoadedReward, save_reward
 from parley.model.tokenizer import Tokenizer
 from parley.numerics import NumericPlan
 from parley.rlhf.advantages import generalised_advantages, shaped_rewards, whiten
-from parley.rlhf.batches import TokenSet, permutation
+from parley.rlhf.batches import TokenSet
 from parley.rlhf.exchanges import history_tokens
 from parley.rlhf.rollout import RolloutBatch, estimate, final_scores, rollout_tokens
 from parley.stages import ppo
@@ -222,11 +222,23 @@ def test_sampled_ids_reach_the_models_as_they_are() -> None:
     assert mask.tolist() == [False, False] + [True] * (len(pieces) + 1)
 
 
-def test_every_pass_has_an_order_of_its_own() -> None:
-    """P23: each row once a pass."""
-    orders = [permutation(10, seed=seed).tolist() for seed in (1, 2)]
-    assert orders[0] != orders[1]
-    assert all(sorted(order) == list(range(10)) for order in orders)
+def test_every_pass_sees_every_row_once_in_an_order_of_its_own(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P23."""
+    seen: list[list[int]] = []
+    minibatch = ppo._minibatch
+
+    def spy(*args: Any) -> Any:
+        seen.append(list(args[2]))
+        return minibatch(*args)
+
+    monkeypatch.setattr(ppo, "_minibatch", spy)
+    train(run, replace(CONFIG, steps=2, epochs=3))
+    passes = [[*seen[n], *seen[n + 1]] for n in range(0, len(seen), 2)]
+    assert len(passes) == 2 * 3
+    assert all(sorted(rows) == list(range(8)) for rows in passes)
+    assert len({tuple(rows) for rows in passes}) == 6
 
 
 def test_scores_are_brought_to_mean_zero_and_deviation_one_on_the_reference(run: Run) -> None:
