@@ -64,7 +64,7 @@ class PpoConfig:
     kl_coefficient: float = 0.08
     """β: price of one nat of KL to the reference, in units of normalised score."""
     kl_budget_nats: float = 0.0
-    """Mean KL of a reply at which training stops; 0 is no limit."""
+    """Mean KL of a reply at which training stops, with the policy that reached it; 0 is no limit."""
     clip: float = 0.2
     """Range of the policy's ratio around 1 (rule P10)."""
     value_clip: float = 0.2
