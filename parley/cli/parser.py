@@ -61,7 +61,10 @@ def _add_runs(commands: Any) -> None:
     up.add_argument("--no-browser", action="store_true", help="print the one-time link, open nothing")
     up.add_argument("--recipe", type=Path, default=Path(DEFAULT_RECIPE), help=f"default: {DEFAULT_RECIPE}")
     run = _command(
-        commands, "run", "runs:run", "the whole recipe, resumable; --section.key VALUE behind it overrides a key"
+        commands,
+        "run",
+        "runs:run",
+        "the whole recipe, resumable; --section.key VALUE behind it overrides a key",
     )
     run.add_argument("recipe", type=Path)
     _json(run)

@@ -39,7 +39,10 @@ def serve(arguments: argparse.Namespace) -> int:
     """The service alone, until Ctrl-C."""
     catalog = _catalog(arguments.release, arguments.checkpoint)
     if arguments.host in ("0.0.0.0", "::"):
-        print("answering on every address, but only to requests for a loopback name: name one by --host", flush=True)
+        print(
+            "answering on every address, but only to requests for a loopback name: name one by --host",
+            flush=True,
+        )
     serve_until_stopped(
         host=arguments.host,
         port=arguments.port,

@@ -124,6 +124,11 @@ def judged(world: World, prompts: Sequence[Prompt], replies: Sequence[str]) -> l
     ]
 
 
+def group_of(prompt: Prompt) -> str:
+    """What kind of prompt it is: the behaviour in the micro-world, the source of people's words."""
+    return Situation.of_text(prompt.situation).kind if prompt.situation else prompt.source
+
+
 def gold_scores(told: Snapshot, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[float] | None:
     """The exact utility of each reply where there is a truth; None for people's words."""
     world = world_of(told)

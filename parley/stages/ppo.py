@@ -30,10 +30,11 @@ from parley.rlhf.advantages import explained_variance
 from parley.rlhf.batches import TokenSet, permutation, reply_batch
 from parley.rlhf.exchanges import history_tokens
 from parley.rlhf.forward import policy_logprobs, score_all, state_values
+from parley.rlhf.guards import group_means, guard_starts, watch
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
 from parley.rlhf.losses import ppo_policy_loss, ppo_value_loss
 from parley.rlhf.rollout import PpoBatch, RolloutBatch, estimate, final_scores, rollout_tokens
-from parley.stages.data import gold_scores, prompts_of
+from parley.stages.data import gold_scores, group_of, prompts_of
 
 RATIO_TOLERANCE: Final = {"float32": 2e-3, "bfloat16": 0.1}
 
@@ -65,6 +66,9 @@ class PpoConfig:
     """β: price of one nat of KL to the reference, in units of normalised score."""
     kl_budget_nats: float = 0.0
     """Mean KL of a reply at which training stops, with the policy that reached it; 0 is no limit."""
+    guard_drop: float = 0.0
+    """How far the mean normalised score of any kind of prompt may fall below the reference's, smoothed
+    over steps, before training stops; 0 is no guard."""
     clip: float = 0.2
     """Range of the policy's ratio around 1 (rule P10)."""
     value_clip: float = 0.2
@@ -89,9 +93,8 @@ class PpoConfig:
     def __post_init__(self) -> None:
         check_bounds(self, steps=(1, inf), batch=(2, inf), epochs=(1, inf), minibatches=(1, self.batch // 2))
         check_bounds(self, rate=(0, inf), value_rate=(0, inf), warmup=(0, inf), value_only_steps=(0, inf))
-        check_bounds(
-            self, kl_coefficient=(0, inf), kl_budget_nats=(0, inf), clip=(1e-6, 1), value_clip=(1e-6, inf)
-        )
+        check_bounds(self, kl_coefficient=(0, inf), kl_budget_nats=(0, inf), guard_drop=(0, inf))
+        check_bounds(self, clip=(1e-6, 1), value_clip=(1e-6, inf))
         check_bounds(self, trace_decay=(0, 1), temperature=(1e-3, inf), max_new_tokens=(1, inf))
         check_bounds(self, max_prompt_tokens=(8, inf), normalising_replies=(2, inf), score_limit=(0, inf))
         check_bounds(self, no_end_score=(-inf, inf))
@@ -135,7 +138,10 @@ def train_ppo(
     for step in state.steps(config.steps):
         batch_prompts = [prompts[(step * config.batch + n) % len(prompts)] for n in range(config.batch)]
         rollout, figures = _roll_out(out, models, batch_prompts, state.values, config, step)
-        if config.kl_budget_nats and figures["kl_nats"] > config.kl_budget_nats:
+        means = group_means([group_of(prompt) for prompt in batch_prompts], rollout.scores.tolist())
+        fallen = watch(state.values, means, drop=config.guard_drop)
+        figures |= {f"score {name}": value for name, value in means.items()}
+        if fallen or (config.kl_budget_nats and figures["kl_nats"] > config.kl_budget_nats):
             state.report(state.step + 1, figures)
             break
         figures |= _update(out, models, rollout, optimizers, config, step)
@@ -242,14 +248,11 @@ def _reference_scores(
         out, models.reference, models, chosen, out.seed_for("normaliser"), config
     )
     scores = models.score(chosen, examples, completions)
-    if not config.normalise:
-        return {"score_mean": 0.0, "score_deviation": 1.0, "reference_score": float(scores.mean())}
-    deviation = float(scores.std(unbiased=False))
-    return {
-        "score_mean": float(scores.mean()),
-        "score_deviation": max(deviation, 1e-6),
-        "reference_score": float(scores.mean()),
-    }
+    mean = float(scores.mean()) if config.normalise else 0.0
+    deviation = max(float(scores.std(unbiased=False)), 1e-6) if config.normalise else 1.0
+    starts = group_means([group_of(prompt) for prompt in chosen], ((scores - mean) / deviation).tolist())
+    values = {"score_mean": mean, "score_deviation": deviation, "reference_score": float(scores.mean())}
+    return values | guard_starts(starts)
 
 
 @torch.no_grad()

@@ -180,6 +180,29 @@ def test_what_cannot_work_is_refused_at_the_start(
         train(run, config, **arguments)
 
 
+def test_a_guard_stops_the_round_when_one_kind_of_prompt_falls(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean over all rises meanwhile: prompts of one kind are punished, the others rewarded."""
+
+    def score(prompts: list[Prompt], examples: object, completions: object) -> torch.Tensor:
+        seen.append(0)
+        sign = [-1.0 if "Who 0" in prompt.conversation.messages[0].text else 1.0 for prompt in prompts]
+        return torch.tensor(sign) * 0.3 * len(seen)
+
+    seen: list[int] = []
+    monkeypatch.setattr(ppo, "_model_score", lambda *_: score)
+    monkeypatch.setattr(ppo, "group_of", lambda prompt: prompt.conversation.messages[0].text)
+    config = replace(CONFIG, steps=30, batch=10, normalise=False, no_end_score=0.0, guard_drop=0.5)
+    monkeypatch.setattr(ppo, "final_scores", lambda scores, ended, **_: scores)
+    steps = rows(train(run, config))
+    assert 2 < len(steps) < 30
+    assert steps[-1]["score Who 0?"] < steps[0]["score Who 0?"] - 0.5
+    assert steps[-1]["score"] > steps[0]["score"]
+    seen.clear()
+    assert len(rows(train(run, replace(config, guard_drop=0.0)))) == 30
+
+
 def test_a_ratio_off_one_before_the_first_update_is_a_diagnosis(tmp_path: Path) -> None:
     """P3 in production."""
     out = workspace(tmp_path)
