@@ -13,13 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from parley.artifacts import Artifact, Run
+from parley.artifacts import Artifact, Release, Run
 from parley.cli import show_json
 from parley.cli.machine import machine_plan
 from parley.cli.paths import runs
 from parley.cli.progress import FileRunView, Status, StatusFile, Tee, Terminal, figure_text, headline
 from parley.cli.serving import serve_until_stopped
 from parley.model.selftest import apply_plan
+from parley.reports.card import write_card
 from parley.reports.run_report import write_report
 from parley.stages.pipeline import planned, run_recipe
 from parley.stages.recipe import Recipe, read_recipe
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         run_recipe(recipe, at_work, until=arguments.until)
         report = path / REPORT
         write_report(path, report, only={artifact.path.name for artifact in at_work.made.values()})
+        for label, artifact in at_work.made.items():
+            if isinstance(artifact, Release):
+                write_card(artifact.path, path / f"{label.replace(' ', '-')}.html")
     _show(at_work.made, report, as_json=arguments.json)
     return 0
 
