@@ -121,9 +121,10 @@ def _artifact_row(record: Record, report: RunReport) -> Html:
 
 
 def short_commit(commit: str) -> str:
-    """The first figures of a commit; outside a checkout there is none."""
-    is_hash = len(commit) >= 12 and all(c in "0123456789abcdef" for c in commit)
-    return commit[:12] if is_hash else "not recorded"
+    """The first figures of a commit, marked where files differed from it; outside a checkout there is none."""
+    name, _, changed = commit.partition("-")
+    is_hash = len(name) >= 12 and all(c in "0123456789abcdef" for c in name)
+    return f"{name[:12]}{' + changes' if changed else ''}" if is_hash else "not recorded"
 
 
 def _made_with(record: Record) -> Html:
