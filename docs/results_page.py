@@ -52,6 +52,26 @@ def _overoptimise(result: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def _large(result: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Truth or wording, larger\n"
+    yield _origin(result)
+    yield (
+        f"\n{result['parameters'] / 1e6:.1f} M parameters, {result['tokens'] / 1e6:.1f} M tokens of documents, seed "
+        f"{result['seed']}, {result['seconds']} s. Success at T=0.7 by what the wording suggests and what is true; the "
+        "small recipe has 0 of 50 in every cell where the two differ (`dev/LOG.md`).\n"
+    )
+    yield "| prompts / wording says / truth says | n | " + " | ".join(NAMES[stage] for stage in STAGES) + " |"
+    yield "| --- | --- |" + " --- |" * len(STAGES)
+    served = [result["stages"][stage]["T=0.7"] for stage in STAGES]
+    for cell, first in served[0]["cue_swap"].items():
+        rates = " | ".join(f"{found['cue_swap'][cell]['success']['value']:.2f}" for found in served)
+        yield f"| {cell} | {first['n']} | {rates} |"
+    for kind in ("sum", "unknown_fact", "unknown_person"):
+        rates = " | ".join(f"{found['behaviours'][kind]['value']:.2f}" for found in served)
+        yield f"| {kind.replace('_', ' ')} | {served[0]['behaviours'][kind]['n']} | {rates} |"
+    yield ""
+
+
 def _public(result: Mapping[str, Any]) -> Iterator[str]:
     figures = result["figures"]
     sft, reward = figures["sft"], figures["reward 1"]
@@ -107,6 +127,7 @@ def _row(name: str, served: list[Any], keys: tuple[str, ...]) -> str:
 
 SECTIONS: Final[Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     "ladder": _ladder,
+    "large": _large,
     "overoptimise": _overoptimise,
     "public": _public,
     "kills": _kills,
