@@ -20,7 +20,6 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from parley.engine.sampler import sample
-from parley.model.checkpoint import hf_weights
 from parley.model.decoder import Decoder, DecoderConfig, causal_bias
 from parley.model.process import prepare_process
 from parley.numerics import NumericPlan
@@ -72,7 +71,7 @@ def _models(width: int, layers: int) -> tuple[Decoder, LlamaForCausalLM]:
     )
     ours = Decoder(shape).initialise(torch.Generator().manual_seed(0)).use(NumericPlan())
     theirs = LlamaForCausalLM(LlamaConfig(**shape.to_hf(), attn_implementation="sdpa"))
-    theirs.load_state_dict({"lm_head.weight": ours.embedding.detach(), **hf_weights(ours)})
+    theirs.load_state_dict({"lm_head.weight": ours.embedding.detach(), **ours.hf_weights})
     return ours, theirs
 
 

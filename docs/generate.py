@@ -14,6 +14,7 @@ import ast
 import inspect
 import json
 import sys
+import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
@@ -22,7 +23,7 @@ from typing import Any, Final, Literal
 
 from docs.results_page import results_page
 from parley.cli import parser as grammar
-from parley.config import plain
+from parley.config import key_of, plain
 from parley.stages.recipe import ROUND_SECTIONS, Recipe
 
 REFERENCE: Final = Path(__file__).parent / "reference"
@@ -183,7 +184,7 @@ def keys(cls: type) -> list[Key]:
     """The fields of a config class, with the text that stands under each."""
     hints, said = typing.get_type_hints(cls), field_texts(cls)
     return [
-        Key(entry.name, hints[entry.name], _default_of(entry), said.get(entry.name, ""))
+        Key(key_of(entry.name), hints[entry.name], _default_of(entry), said.get(entry.name, ""))
         for entry in fields(cls)
     ]
 
@@ -232,6 +233,10 @@ def spoken(kind: Any) -> str:
         return "list of entries" if is_dataclass(inside[0]) else f"list, each {spoken(inside[0])}"
     if origin is not None and issubclass(origin, typing.Mapping):
         return f"section of {spoken(inside[1])}s by name"
+    if origin is types.UnionType:
+        return (
+            f"section with the keys of `{_class(inside[0]).__name__.removesuffix('Config').lower()}`, or none"
+        )
     return KINDS[kind]
 
 

@@ -91,6 +91,44 @@ def _public(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"| reward of replies to unseen prompts, PPO | {last['reward']:.2f} at KL {last['kl_nats']:.1f} nats |\n"
 
 
+def _words(result: Mapping[str, Any]) -> Iterator[str]:
+    memory, ppo = result["memory"], result["ppo"]
+    yield "## People's words\n"
+    yield _origin(result)
+    yield (
+        f"\n`{result['recipe']}`: {result['parameters'] / 1e6:.1f} M parameters, "
+        f"{result['tokens'] / 1e6:.1f} M tokens of text, "
+        f"{result['seconds'] / 60:.0f} minutes, {result['peak_gigabytes']} GB at most.\n"
+    )
+    yield "| held out | bz2 | base | SFT | PPO 1 |\n| --- | --- | --- | --- | --- |"
+    for source, base in memory["base"]["texts"].items():
+        cells = " | ".join(f"{memory[stage]['texts'][source]['bits_per_byte']:.2f}" for stage in memory)
+        yield f"| bits per byte, {source} | {base['bz2_bits_per_byte']:.2f} | {cells} |"
+    for source in memory["base"]["dialogues"]:
+        cells = " | ".join(f"{memory[stage]['dialogues'][source]['loss']:.2f}" for stage in memory)
+        yield f"| nats a token, {source} | | {cells} |"
+    yield "\n| reward model, held-out pairs | n | accuracy | TF-IDF floor | the longer one | correlation with length |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name, model in result["reward"].items():
+        for source, found in {"all": model["pooled"], **model["sources"]}.items():
+            yield _judged(f"{name}, {source}", found)
+    yield (
+        f"\nPPO: reward of replies to {ppo['reward_gain n']:.0f} held-out prompts {ppo['sft_reward']:+.2f} → "
+        f"{ppo['reward']:+.2f}, gain {ppo['reward_gain']:+.2f} ± {ppo['reward_gain se']:.2f} (one standard error, "
+        f"paired), at a KL of {ppo['kl_nats']:.1f} nats to SFT; "
+        f"tokens a reply {ppo['sft_tokens']:.0f} → {ppo['tokens']:.0f}.\n"
+    )
+
+
+def _judged(name: str, found: Mapping[str, Any]) -> str:
+    accuracy, gap = found["accuracy"], found["over_floor"]
+    return (
+        f"| {name} | {accuracy['n']} | {accuracy['value']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f}) | "
+        f"{found['floor']['value']:.3f} (ours {gap['value']:+.3f} ± {gap['standard_error']:.3f}) | "
+        f"{found['longer']['value']:.3f} | {found['spearman']['value']:+.2f} |"
+    )
+
+
 def _ladder(result: Mapping[str, Any]) -> Iterator[str]:
     seeds = result["seeds"]
     yield "## The micro-world's ladder\n"
@@ -129,6 +167,7 @@ SECTIONS: Final[Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = {
     "ladder": _ladder,
     "large": _large,
     "overoptimise": _overoptimise,
+    "words": _words,
     "public": _public,
     "kills": _kills,
 }

@@ -71,18 +71,26 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: expected a section with keys, got {_kind(values)}")
     hints = typing.get_type_hints(cls)
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    known = {key_of(field.name): field for field in fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise ConfigError(f"{where}: unknown key '{key}'{nearest(str(key), list(known))}")
-    arguments = {key: _fitted(hints[key], value, _inside(where, str(key))) for key, value in values.items()}
+    arguments = {
+        known[key].name: _fitted(hints[known[key].name], value, _inside(where, str(key)))
+        for key, value in values.items()
+    }
     for name, field in known.items():
-        if name not in arguments and field.default is MISSING and field.default_factory is MISSING:
+        if field.name not in arguments and field.default is MISSING and field.default_factory is MISSING:
             raise ConfigError(f"{where}: the key '{name}' is missing")
     try:
         return cls(**arguments)
     except (ValueError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def key_of(name: str) -> str:
+    """A field as files write it: one that Python forbids (`from`) has an underscore behind it."""
+    return name.removesuffix("_")
 
 
 def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
@@ -97,7 +105,7 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
 def plain(value: object) -> Any:
     """A config as JSON-able values, in the order of its fields."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {key_of(field.name): plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

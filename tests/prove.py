@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parley.artifacts import current_commit
+from parley.artifacts import MANIFEST, current_commit
 from tests.test_pipeline import ROOT, command, environment, finish, kill_and_resume
 
 RESULTS = ROOT / "docs" / "results"
@@ -131,6 +131,31 @@ def public() -> dict[str, Any]:
     }
 
 
+def words() -> dict[str, Any]:
+    """People's real words at the size of a laptop: every figure that the recipe's report rests on."""
+    with tempfile.TemporaryDirectory() as home:
+        seconds, stages = _run("public-data", home)
+        reports = {
+            name: _json(stages[name], "report.json")
+            for name in ("evaluate base", "evaluate sft", "measure reward-1", "evaluate ppo-1")
+        }
+    judged = reports["measure reward-1"]["models"]
+    return {
+        "recipe": "recipes/public-data.yaml",
+        "seconds": seconds,
+        "peak_gigabytes": _peak_gigabytes(),
+        "stage_seconds": {name: round(_json(stage, MANIFEST)["seconds"]) for name, stage in stages.items()},
+        "parameters": stages["base"]["figures"]["parameters"],
+        "tokens": stages["base"]["figures"]["tokens"],
+        "memory": {name.split()[1]: found["memory"] for name, found in reports.items() if "memory" in found},
+        "reward": {
+            name: {"pooled": found["pooled"], "sources": found["sources"]} for name, found in judged.items()
+        },
+        "ppo": stages["evaluate ppo-1"]["figures"],
+        "samples": reports["evaluate ppo-1"]["side_by_side"][:6],
+    }
+
+
 def _run(recipe: str, home: str, *flags: str) -> tuple[int, dict[str, Any]]:
     """Seconds that a shipped recipe took, and its stages."""
     began = time.monotonic()
@@ -186,6 +211,7 @@ RUNS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "kills": kills,
     "overoptimise": overoptimise,
     "public": public,
+    "words": words,
     "large": large,
     "ladder": ladder,
 }

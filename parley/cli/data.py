@@ -15,6 +15,7 @@ from parley.dialects import BrokenFile, Reading, Reject, read, write
 from parley.dialects.catalog import find
 from parley.errors import ConfigError, DataError
 from parley.labels import Demonstration, Ranking
+from parley.stages.hygiene.check import Checked, check
 from parley.stages.records import (
     demonstration_of,
     demonstration_row,
@@ -41,8 +42,9 @@ def import_data(arguments: argparse.Namespace) -> int:
 
 
 def check_data(arguments: argparse.Namespace) -> int:
-    """Read a file and count, changing nothing."""
+    """Read a file and count, changing nothing; then say what training would leave out of it."""
     reading = read(arguments.format, arguments.file)
+    checked = check(arguments.format, arguments.file)
     kinds = {
         "demonstrations": len(reading.demonstrations),
         "rankings": len(reading.rankings),
@@ -52,7 +54,7 @@ def check_data(arguments: argparse.Namespace) -> int:
         "rated": len(reading.rated),
     }
     found = {name: count for name, count in kinds.items() if count}
-    return _report(reading.read, 0, reading.rejects, arguments, found)
+    return _report(reading.read, 0, reading.rejects, arguments, found, checked)
 
 
 def export_data(arguments: argparse.Namespace) -> int:
@@ -107,6 +109,7 @@ def _report(
     rejects: Sequence[Reject],
     arguments: argparse.Namespace,
     kinds: dict[str, int] | None = None,
+    checked: Checked | None = None,
 ) -> int:
     if arguments.json:
         rows = [_reject_row(item) for item in rejects]
@@ -117,13 +120,41 @@ def _report(
                 "rejected": len(rejects),
                 **(kinds or {}),
                 "rejects": rows,
+                **({"hygiene": _hygiene(checked)} if checked else {}),
             }
         )
     else:
         show_rejects(rejects, arguments.file)
         found = "".join(f"  {name} {count}" for name, count in (kinds or {}).items())
         print(f"read {read_count}  written {written}  rejected {len(rejects)}{found}")
+        if checked:
+            show_rejects(checked.faults, arguments.file)
+            print(f"training would leave out: {_left_out(checked)}")
     return GATE_SAYS_NO if arguments.strict and rejects else 0
+
+
+def _left_out(checked: Checked) -> str:
+    """What is left out, in words; private details are masked, which leaves their rows."""
+    counts = {
+        "at fault": len(checked.faults),
+        "duplicates": checked.duplicates,
+        "near-duplicates": checked.near_duplicates,
+    }
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+    private = ", ".join(f"{kind} {count}" for kind, count in checked.private.items())
+    return said + (f"; and mask private details: {private}" if private else "")
+
+
+def _hygiene(checked: Checked) -> dict[str, object]:
+    return {
+        "faults": [_reject_row(item) for item in checked.faults],
+        "duplicates": checked.duplicates,
+        "near_duplicates": checked.near_duplicates,
+        "private": checked.private,
+        "people": checked.people,
+        "turns": list(checked.turns),
+        "words": list(checked.words),
+    }
 
 
 def _reject_row(item: Reject) -> dict[str, object]:

@@ -19,7 +19,9 @@ from parley.engine.responder import CheckpointResponder
 from parley.engine.sampler import sample
 from parley.errors import ConfigError, DataError, NotFound
 from parley.evals.reward_accuracy import accuracies
-from parley.model.checkpoint import LoadedModel, load_checkpoint
+from parley.model.checkpoint import LoadedModel, load_checkpoint, load_model
+from parley.model.decoder import count_parameters
+from parley.model.llama2c import convert_llama2c
 from parley.model.reward_checkpoint import load_reward
 from parley.model.selftest import apply_plan
 from parley.numerics import NumericPlan
@@ -72,7 +74,7 @@ def generate(arguments: argparse.Namespace) -> int:
         end_id=model.tokenizer.end,
         generator=torch.Generator().manual_seed(arguments.seed),
     )
-    text = model.tokenizer.decode(done.tokens)
+    text = model.tokenizer.decode(done.tokens, opens=not (arguments.raw and arguments.prompt))
     if arguments.json:
         show_json(
             {"text": text, "prompt_tokens": len(prompt), "tokens": len(done.tokens), "ended": done.ended}
@@ -138,6 +140,19 @@ def perplexity(arguments: argparse.Namespace) -> int:
         show_json({"bits_per_byte": bits, "bytes": num_bytes, "documents": len(texts), "rejected": rejected})
     else:
         print(f"{bits:.3f} bits per byte of {num_bytes:,} bytes in {len(texts):,} documents")
+    return 0
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    """Another program's model as a Hugging Face directory."""
+    if arguments.out.exists():
+        raise ConfigError(f"{arguments.out} exists already: name a directory that does not")
+    config = convert_llama2c(arguments.weights, arguments.tokenizer, arguments.out)
+    parameters = count_parameters(load_model(arguments.out))
+    if arguments.json:
+        show_json({"directory": str(arguments.out), "parameters": parameters, "tokens": config.vocab_size})
+    else:
+        print(f"{arguments.out}: {parameters:,} parameters, {config.vocab_size:,} tokens")
     return 0
 
 

@@ -111,6 +111,18 @@ def _add_models(commands: Any) -> None:
     perplexity.add_argument("file", type=Path, help="a text file, or JSON lines with `text`; may be gzipped")
     _json(perplexity)
 
+    model = commands.add_parser("model", help="models of other programs").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    convert = _command(
+        model, "convert", "models:convert", "another program's model as a Hugging Face directory"
+    )
+    convert.add_argument("weights", type=Path, help="the file of weights")
+    convert.add_argument("out", type=Path, help="the directory to make")
+    convert.add_argument("--format", choices=["llama2c"], required=True, help="what wrote the file")
+    convert.add_argument("--tokenizer", type=Path, required=True, help="the file of its vocabulary")
+    _json(convert)
+
 
 def _add_serving(commands: Any) -> None:
     serve = _command(commands, "serve", "serving:serve", "the service alone")

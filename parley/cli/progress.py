@@ -25,6 +25,7 @@ HEADLINE: Final = {
     "sft": ("loss", "base_loss"),
     "rank": ("rankings", "pairs"),
     "reward": ("loss", "accuracy", "accuracy n"),
+    "measure": ("accuracy", "floor", "over_floor", "length_correlation", "flags"),
     "ppo": ("score", "gold", "kl_nats", "length_tokens", "ended"),
     "evaluate": (
         "gold T=0.7", "gold greedy", "mean success T=0.7", "bits_per_byte", "dialogue_loss", "reward", "kl_nats"

@@ -10,7 +10,7 @@ back. What a record is stands in `parley.labels`; how it becomes tokens in `parl
 Moderation labels are read elsewhere.
 """
 
-from parley.dialects.catalog import FORMATS, Format, read, records, write
+from parley.dialects.catalog import FORMATS, Format, numbered, read, records, write
 from parley.dialects.records import BrokenFile, Rated, Reading, Record, Reject, Written
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Record",
     "Reject",
     "Written",
+    "numbered",
     "read",
     "records",
     "write",

@@ -88,6 +88,13 @@ def records(format: str, path: Path) -> Iterator[Record | Reject]:
     return _stream(format, find(format), _Counted(_rows(format, path)), path)
 
 
+def numbered(format: str, path: Path) -> Iterator[tuple[int, Record | Reject]]:
+    """What `records` gives, each with the line (or the place in the array) that it was read from."""
+    rows = _Counted(_rows(format, path))
+    for item in _stream(format, find(format), rows, path):
+        yield rows.number, item
+
+
 def read(format: str, path: Path) -> Reading:
     """The whole file. Raises `BrokenFile`, which holds what could be read, where `records` raises."""
     chosen, rows = find(format), _Counted(_rows(format, path))
@@ -119,14 +126,15 @@ def _rows(format: str, path: Path) -> Rows:
 
 
 class _Counted(Iterator[Row | Reject]):
-    """Rows that know how many of them were handed out."""
+    """Rows that know how many of them were handed out, and which was the last."""
 
     def __init__(self, rows: Rows) -> None:
-        self._rows, self.seen = iter(rows), 0
+        self._rows, self.seen, self.number = iter(rows), 0, 0
 
     def __next__(self) -> Row | Reject:
         row = next(self._rows)
         self.seen += 1
+        self.number = row.number if isinstance(row, Row) else row.record
         return row
 
 

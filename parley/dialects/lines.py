@@ -24,6 +24,7 @@ GZIP: Final = b"\x1f\x8b"
 BOM: Final = b"\xef\xbb\xbf"
 UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 HEAD: Final = 4096  # bytes looked at before reading
+MOST_NULS: Final = 0.1  # of them, in what is text at all
 LONGEST: Final = 256 * 2**20  # bytes of one row, and of one JSON array: beyond it, no row but a mistake
 Stream: TypeAlias = BufferedReader | gzip.GzipFile
 BREAKS: Final = (OSError, EOFError, zlib.error)
@@ -93,7 +94,7 @@ def _check_text(stream: Stream, path: Path) -> None:
         raise DataError("is empty", file=str(path))
     if start.startswith(UTF16):
         raise DataError("is UTF-16 text: save it as UTF-8", file=str(path))
-    if b"\0" in start:
+    if start.count(b"\0") > MOST_NULS * len(start):  # a few are the fault of a row
         raise DataError("is no text but binary (or UTF-16 without its mark)", file=str(path))
     if start.startswith(BOM):
         stream.read(len(BOM))

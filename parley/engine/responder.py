@@ -118,10 +118,10 @@ def _spoken(
     characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
     pending, count = "", 0
     reason: FinishReason = "length"
-    for count, token in enumerate(tokens, start=1):  # noqa: B007 - the count outlives the loop
+    for count, token in enumerate(tokens, start=1):
         ended = token in model.tokenizer.special_ids
         if not ended:
-            pending += characters.decode(model.tokenizer.decode_bytes([token]))
+            pending += characters.decode(model.tokenizer.decode_bytes([token], opens=count == 1))
             ready, pending, ended = held_back(pending, stop)
             yield from _said(ready)
         if ended:

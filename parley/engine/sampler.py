@@ -3,7 +3,7 @@
 Prompts are padded on the left with explicit positions (P14) and sorted by length; equal prompts are
 read once; rows that are done leave the batch once they are a quarter of it. Token ids in, token ids
 out (P24): nothing is decoded here. Tokens are drawn from `softmax(logits / T)`, the distribution
-whose log-probabilities `Decoder.token_logprobs` gives (P1); `top_p` below 1 is for serving only.
+whose log-probabilities `LanguageModel.token_logprobs` gives (P1); `top_p` below 1 is for serving only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from parley.errors import ConfigError
 from parley.model.cache import KeyValueCache, empty_cache
-from parley.model.decoder import Decoder
+from parley.model.language_model import LanguageModel
 
 COLDEST: Final = 1e-6  # below, logits / T leave fp32: the most probable token is taken
 DROP_AT: Final = 0.25  # share of finished rows at which a batch is made smaller
@@ -61,7 +61,7 @@ def nucleus(logits: Float[Tensor, "B V"], top_p: float) -> Float[Tensor, "B V"]:
 
 
 def sample(
-    decoder: Decoder,
+    decoder: LanguageModel,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -88,7 +88,7 @@ def sample(
 
 
 def stream(
-    decoder: Decoder,
+    decoder: LanguageModel,
     prompt: Sequence[int],
     *,
     max_new_tokens: int,
@@ -105,7 +105,7 @@ def stream(
     )
 
 
-def _check_room(decoder: Decoder, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+def _check_room(decoder: LanguageModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     room = decoder.config.max_positions
     for prompt in prompts:
         if not prompt:
@@ -128,11 +128,11 @@ class _Batch:
 
 @torch.inference_mode()
 def _prefill(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], max_new_tokens: int, choice: Choice
+    decoder: LanguageModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, choice: Choice
 ) -> _Batch:
     """The batch after its first drawn tokens; every distinct prompt is read once."""
     place = {prompt: index for index, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-    config, device = decoder.config, decoder.embedding.device
+    config, device = decoder.config, decoder.device
     lengths = torch.tensor([len(prompt) for prompt in place], device=device)
     width = int(lengths.max())
     padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in place]
@@ -150,7 +150,7 @@ def _prefill(
 
 
 @torch.inference_mode()
-def _step(decoder: Decoder, batch: _Batch, choice: Choice) -> None:
+def _step(decoder: LanguageModel, batch: _Batch, choice: Choice) -> None:
     """Read the drawn tokens and draw the next ones."""
     hidden = decoder.forward_cached(batch.drawn[:, None], batch.positions[:, None], batch.cache)
     batch.positions = batch.positions + 1
@@ -163,7 +163,7 @@ def _keep(batch: _Batch, rows: Tensor) -> _Batch:
 
 @torch.inference_mode()
 def _sample_batch(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], max_new_tokens: int, end_id: int, choice: Choice
+    decoder: LanguageModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, end_id: int, choice: Choice
 ) -> list[Completion]:
     batch = _prefill(decoder, prompts, max_new_tokens, choice)
     live = torch.arange(len(prompts), device=batch.drawn.device)  # which prompt each row of the batch is
@@ -188,7 +188,7 @@ def _completion(row: list[int], end_id: int) -> Completion:
 
 
 def _stream(
-    batch: _Batch, decoder: Decoder, max_new_tokens: int, end_id: int, choice: Choice
+    batch: _Batch, decoder: LanguageModel, max_new_tokens: int, end_id: int, choice: Choice
 ) -> Iterator[int]:
     for count in range(max_new_tokens):
         if count:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+
+Numbers: TypeAlias = Sequence[float] | np.ndarray
 
 Z95: Final = 1.959963984540054
 
@@ -56,7 +58,7 @@ def standard_error(values: Sequence[float]) -> float:
     return float(data.std(ddof=1) / math.sqrt(data.size)) if data.size > 1 else 0.0
 
 
-def clustered_rate(successes: Sequence[float], sizes: Sequence[int]) -> Estimate:
+def clustered_rate(successes: Numbers, sizes: Numbers) -> Estimate:
     """Successes over all trials where trials come in clusters (the pairs of one ranking).
 
     Linearised ratio estimator (Cochran 1977, ch. 6): the clusters are the independent units. Where
@@ -71,3 +73,49 @@ def clustered_rate(successes: Sequence[float], sizes: Sequence[int]) -> Estimate
     correction = clusters / max(1, clusters - 1)
     error = math.sqrt(correction * float(((hits - rate * trials) ** 2).sum())) / n
     return Estimate(rate, max(0.0, rate - Z95 * error), min(1.0, rate + Z95 * error), n)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A mean difference with its standard error, over `n` independent units; `paired` where both sides
+    were measured on the same ones."""
+
+    value: float
+    standard_error: float
+    n: int
+    paired: bool = True
+
+    @property
+    def in_errors(self) -> float:
+        """How many standard errors lie between the difference and none."""
+        if self.standard_error > 0:
+            return self.value / self.standard_error
+        return math.copysign(math.inf, self.value) if self.value else 0.0
+
+    @property
+    def estimate(self) -> Estimate:
+        """With its 95 % interval."""
+        half = Z95 * self.standard_error
+        return Estimate(self.value, self.value - half, self.value + half, self.n)
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Difference:
+    """The mean of `after - before`, unit by unit."""
+    gaps = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    return Difference(float(gaps.mean()), standard_error(gaps.tolist()), len(gaps))
+
+
+def clustered_difference(gaps: Numbers, sizes: Numbers) -> Difference:
+    """Two rules' successes on the same trials, subtracted: `gaps` are the sums over each cluster.
+
+    The same linearised ratio estimator as `clustered_rate`, so that what both rules get right or wrong
+    together adds no noise. `n` is the number of clusters.
+    """
+    sums, trials = np.asarray(gaps, dtype=float), np.asarray(sizes, dtype=float)
+    total, clusters = float(trials.sum()), int((trials > 0).sum())
+    if total == 0:
+        return Difference(math.nan, math.nan, 0)
+    value = float(sums.sum() / total)
+    correction = clusters / max(1, clusters - 1)
+    error = math.sqrt(correction * float(((sums - value * trials) ** 2).sum())) / total
+    return Difference(value, error, clusters)

@@ -1,8 +1,9 @@
-"""A Llama-family decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+"""A Llama-like decoder: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 
 It stands under everything that learns or answers: base, SFT, reward model, policy and critic are
-this module with other heads and weights. Its numbers equal those of transformers'
-`LlamaForCausalLM` (tested to 1e-5), and `model.checkpoint` reads and writes that layout.
+this module with other heads and weights. The families of `model.architecture` are one module with
+a few parts on or off; its numbers equal those of transformers' models (tested to 1e-5), and
+`model.checkpoint` reads and writes their layout.
 
 Master weights, norms, attention, residual stream and logits are fp32; the linear layers of the
 blocks multiply in the dtype of the run's `NumericPlan`, cast by hand: torch's autocast would also
@@ -13,7 +14,9 @@ Not here: heads that score (`model.heads`), sampling (`engine.sampler`), losses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, cast
 
 import torch
@@ -21,9 +24,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from parley.model.architecture import DecoderConfig
+from parley.errors import ArtifactError
+from parley.model.architecture import DecoderConfig, RopeScaling
 from parley.model.cache import BLOCKED, KeyValueCache
-from parley.model.kernels import rms_norm, rotate, token_logprobs
+from parley.model.kernels import rms_norm, rotate
+from parley.model.language_model import LanguageModel
+from parley.model.weights import WEIGHTS_FILE, of_hf_names, save_weights, to_hf_names
 from parley.numerics import AttentionPath, NumericPlan
 
 __all__ = ["Decoder", "DecoderConfig", "causal_bias", "count_parameters"]
@@ -33,16 +39,18 @@ INIT_STD: Final = 0.02
 
 
 class Linear(nn.Module):
-    """A matrix without bias: fp32 master weight, product and result in `dtype`."""
+    """A matrix, with a bias on request: fp32 master weights, product and result in `dtype`."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.dtype = torch.float32
 
     def forward(self, x: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
-        """`x W^T`."""
-        return F.linear(x.to(self.dtype), self.weight.to(self.dtype))
+        """`x W^T + b`."""
+        bias = None if self.bias is None else self.bias.to(self.dtype)
+        return F.linear(x.to(self.dtype), self.weight.to(self.dtype), bias)
 
 
 class RmsNorm(nn.Module):
@@ -66,12 +74,24 @@ class Rotation:
     sin: Float[Tensor, "B T d"]
 
     @classmethod
-    def at(cls, positions: Int[Tensor, "B T"], head_dim: int, theta: float) -> Rotation:
+    def at(cls, positions: Int[Tensor, "B T"], config: DecoderConfig) -> Rotation:
         """The rotation for each token's position within its own segment."""
-        steps = torch.arange(0, head_dim, 2, dtype=torch.int64, device=positions.device).float()
-        angles = positions[..., None].float() * (1.0 / theta ** (steps / head_dim))
+        steps = torch.arange(0, config.head_dim, 2, dtype=torch.int64, device=positions.device).float()
+        frequencies = 1.0 / config.rope_theta ** (steps / config.head_dim)
+        if config.rope_scaling is not None:
+            frequencies = stretched(frequencies, config.rope_scaling)
+        angles = positions[..., None].float() * frequencies
         cos, sin = angles.cos(), angles.sin()
         return cls(torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
+
+
+def stretched(frequencies: Float[Tensor, " H"], scaling: RopeScaling) -> Float[Tensor, " H"]:
+    """Frequencies for a longer context (Llama 3, arXiv:2407.21783): those that turn seldom within the
+    original one are divided by the factor, those that turn often stay, between them it slides."""
+    turns = frequencies * scaling.original_positions / (2 * math.pi)
+    share = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
+    share = share.clamp(0, 1)
+    return share * frequencies + (1 - share) * frequencies / scaling.factor
 
 
 class Attention(nn.Module):
@@ -83,8 +103,12 @@ class Attention(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.qkv = Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_dim)
-        self.out = Linear(config.width, config.width)
+        outputs = (config.heads + 2 * config.kv_heads) * config.head_dim
+        self.qkv = Linear(config.width, outputs, bias=config.parts.qkv_bias)
+        self.out = Linear(config.heads * config.head_dim, config.width)
+        normed = config.parts.query_key_norm
+        self.query_norm = RmsNorm(config.head_dim, config.norm_eps) if normed else None
+        self.key_norm = RmsNorm(config.head_dim, config.norm_eps) if normed else None
         self.path: AttentionPath = "explicit"
 
     def forward(
@@ -98,6 +122,9 @@ class Attention(nn.Module):
         parts = self.qkv(x).unflatten(-1, (-1, self.head_dim)).permute(2, 0, 1, 3)
         parts = parts.to(torch.float32, memory_format=torch.contiguous_format)
         turned, value = torch.split(parts, [self.heads + self.kv_heads, self.kv_heads])
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = torch.split(turned, [self.heads, self.kv_heads])
+            turned = torch.cat((self.query_norm(query), self.key_norm(key)))
         turned = rotate(turned, rotation.cos, rotation.sin)
         query, key = torch.split(turned, [self.heads, self.kv_heads])
         if memory is not None:
@@ -129,17 +156,20 @@ def explicit_attention(
 
 
 class Mlp(nn.Module):
-    """SwiGLU: `down(silu(gate(x)) * up(x))` (arXiv:2002.05202), inside in the linear dtype."""
+    """SwiGLU: `down(silu(gate(x)) * up(x))` (arXiv:2002.05202), or GeGLU with the tanh form of GELU;
+    inside in the linear dtype."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.gate_up = Linear(config.width, 2 * config.mlp_width)
         self.down = Linear(config.mlp_width, config.width)
+        self.geglu = config.parts.geglu
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Each position on its own."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return cast("Tensor", self.down(F.silu(gate) * up))
+        gate = F.gelu(gate, approximate="tanh") if self.geglu else F.silu(gate)
+        return cast("Tensor", self.down(gate * up))
 
 
 class Layer(nn.Module):
@@ -164,26 +194,27 @@ class Layer(nn.Module):
         return cast("Tensor", x + self.mlp(self.mlp_norm(x)))
 
 
-class Decoder(nn.Module):
+class Decoder(LanguageModel):
     """Tokens to hidden states to logits. Built with zero weights: `initialise` or load them."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: DecoderConfig = config
         self.linear_dtype = torch.float32
         self.embedding = nn.Parameter(torch.zeros(config.vocab_size, config.width))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm = RmsNorm(config.width, config.norm_eps)
+        self.scale = config.width**0.5 if config.parts.scaled_embedding else 1.0
         self.untied_head = None if config.tied else nn.Parameter(torch.zeros(config.vocab_size, config.width))
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Decoder:
         """Random weights: normal(0, 0.02), projections into the residual stream smaller by
-        sqrt(2 L) (GPT-2), norm gains 1. Drawn in the order of the parameters on the CPU."""
+        sqrt(2 L) (GPT-2), norm gains 1, biases 0. Drawn in the order of the parameters on the CPU."""
         shrink = (2 * self.config.layers) ** -0.5
         for name, weight in self.named_parameters():
             if weight.dim() < 2:
-                weight.fill_(1.0)
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)
                 continue
             std = INIT_STD * (shrink if name.endswith(("out.weight", "down.weight")) else 1.0)
             weight.copy_(torch.empty(weight.shape).normal_(0.0, std, generator=generator))
@@ -200,9 +231,42 @@ class Decoder(nn.Module):
         return self.to(plan.device)
 
     @property
+    def input_weight(self) -> Float[Tensor, "V D"]:
+        """The token embeddings."""
+        return self.embedding
+
+    @property
     def head_weight(self) -> Float[Tensor, "V D"]:
         """The matrix that turns hidden states into logits."""
         return self.embedding if self.untied_head is None else self.untied_head
+
+    @property
+    def hf_weights(self) -> dict[str, Tensor]:
+        """The weights under transformers' names, fp32 on the CPU; a tied head is left out."""
+        return to_hf_names(self.state_dict(), self.config)
+
+    def save(self, directory: Path) -> None:
+        """Write `model.safetensors`."""
+        save_weights(directory / WEIGHTS_FILE, self.hf_weights)
+
+    def load(self, directory: Path) -> Decoder:
+        """This decoder with the weights of a directory; `ArtifactError` names one that does not fit."""
+        state = of_hf_names(directory, self.config)
+        for name, weight in self.state_dict().items():
+            if state[name].shape != weight.shape:
+                raise ArtifactError(
+                    f"{directory / WEIGHTS_FILE}: {name} has shape {tuple(state[name].shape)}, "
+                    f"config.json asks for {tuple(weight.shape)}"
+                )
+        self.load_state_dict(state)
+        return self
+
+    def resize(self, vocab_size: int) -> None:
+        """Room for so many tokens: rows beyond are dropped, new ones are 0."""
+        self.config = replace(self.config, vocab_size=vocab_size)
+        self.embedding = _with_rows(self.embedding, vocab_size)
+        if self.untied_head is not None:
+            self.untied_head = _with_rows(self.untied_head, vocab_size)
 
     def forward(
         self,
@@ -212,12 +276,8 @@ class Decoder(nn.Module):
         *,
         extra: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Hidden states after the final norm.
-
-        `positions` count from 0 within each segment, `bias` is `causal_bias`, `extra` is added to
-        the token embeddings (features that a reward model reads).
-        """
-        x = F.embedding(tokens, self.embedding)
+        """Hidden states after the final norm."""
+        x = self._embedded(tokens)
         return self._run(x if extra is None else x + extra, positions, bias, None)
 
     def forward_cached(
@@ -225,32 +285,24 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "B N D"]:
         """Hidden states of the next N tokens of every row; their keys and values join the cache."""
         bias = cache.bias(tokens.shape[1])
-        hidden = self._run(F.embedding(tokens, self.embedding), positions, bias, cache)
+        hidden = self._run(self._embedded(tokens), positions, bias, cache)
         cache.advance(tokens.shape[1])
         return hidden
 
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        x = F.embedding(tokens, self.embedding)
+        return x if self.scale == 1.0 else x * self.scale
+
     def _run(self, x: Tensor, positions: Tensor, bias: Tensor, cache: KeyValueCache | None) -> Tensor:
-        rotation = Rotation.at(positions, self.config.head_dim, self.config.rope_theta)
+        rotation = Rotation.at(positions, self.config)
         for index, layer in enumerate(self.layers):
             x = layer(x, rotation, bias, None if cache is None else (cache, index))
         return cast("Tensor", self.norm(x))
 
-    def logits(self, hidden: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows V"]:
-        """Scores of every token as the next one, in fp32 whatever the plan."""
-        return F.linear(hidden, self.head_weight)
 
-    def token_logprobs(
-        self,
-        hidden: Float[Tensor, "*rows D"],
-        targets: Int[Tensor, "*rows"],
-        temperature: float = 1.0,
-    ) -> Float[Tensor, "*rows"]:
-        """`log_softmax(logits / T)` at the targets, in fp32 (P1); memory stays bounded."""
-        if temperature <= 0:
-            raise ValueError(f"a log-probability needs a temperature above 0, got {temperature}")
-        rows, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
-        found = token_logprobs(rows, self.head_weight, wanted, temperature, self.linear_dtype)
-        return found.view(targets.shape)
+def _with_rows(matrix: nn.Parameter, rows: int) -> nn.Parameter:
+    kept = matrix.detach()[:rows]
+    return nn.Parameter(F.pad(kept, (0, 0, 0, rows - len(kept))))
 
 
 def causal_bias(

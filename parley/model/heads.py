@@ -9,14 +9,17 @@ of the score, so the score stays bounded and free of a length bias.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from parley.model.decoder import Decoder
+from parley.model.kernels import chosen_and_best
+from parley.model.language_model import LanguageModel
+
+Pooling = Literal["last", "last+mean"]
 
 NUM_SURPRISES: Final = 3  # figures a frozen model gives for every token
 SURPRISE_LIMIT: Final = 6.0  # nats
@@ -27,7 +30,7 @@ class ValueModel(nn.Module):
     """A trunk with a linear head that starts at zero (rule P20): before training every state is
     worth nothing."""
 
-    def __init__(self, trunk: Decoder) -> None:
+    def __init__(self, trunk: LanguageModel) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.Linear(trunk.config.width, 1)
@@ -43,20 +46,24 @@ class ValueModel(nn.Module):
 
 
 class RewardModel(nn.Module):
-    """A trunk, a two-layer head on an example's last token, and the frozen `readers` of surprise.
+    """A trunk, a two-layer head on a reply's last token, and the frozen `readers` of surprise.
 
-    The last layer starts with standard deviation 1/sqrt(width + 1) and bias 0 (rule R4). `shift`
+    With `pooling` "last+mean" the head reads beside the last state the mean over all states of the
+    reply. The last layer starts with standard deviation 1/sqrt(width + 1) and bias 0 (rule R4). `shift`
     is subtracted from every score: the mean score of demonstrations after training (rule R5).
     """
 
     shift: Float[Tensor, ""]
 
-    def __init__(self, trunk: Decoder, readers: Sequence[Decoder]) -> None:
+    def __init__(
+        self, trunk: LanguageModel, readers: Sequence[LanguageModel], *, pooling: Pooling = "last"
+    ) -> None:
         super().__init__()
         width = trunk.config.width
         self.trunk = trunk
+        self.pooling = pooling
         self.surprises = nn.ModuleList(nn.Linear(NUM_SURPRISES, width, bias=False) for _ in readers)
-        self.hidden = nn.Linear(width, width)
+        self.hidden = nn.Linear(width if pooling == "last" else 2 * width, width)
         self.score = nn.Linear(width, 1)
         nn.init.normal_(self.score.weight, std=(width + 1) ** -0.5)
         nn.init.zeros_(self.score.bias)
@@ -64,30 +71,77 @@ class RewardModel(nn.Module):
         self._readers = tuple(reader.requires_grad_(False) for reader in readers)  # not in the state dict
 
     @property
-    def readers(self) -> tuple[Decoder, ...]:
+    def readers(self) -> tuple[LanguageModel, ...]:
         """The frozen models whose surprise is read."""
         return self._readers
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.score.weight.device
 
     def forward(
         self,
         tokens: Int[Tensor, "B T"],
         positions: Int[Tensor, "B T"],
         bias: Float[Tensor, "B 1 T T"],
-        last: Int[Tensor, " N"],
         features: Sequence[Float[Tensor, "B T 3"]],
-    ) -> Float[Tensor, " N"]:
-        """The score of each example; `last` is the flat index of its last token."""
+    ) -> Float[Tensor, "B T D"]:
+        """The state after each token."""
         extra = torch.zeros((), device=tokens.device)
         for layer, feature in zip(self.surprises, features, strict=True):
             extra = extra + layer(feature)
-        hidden = self.trunk(tokens, positions, bias, extra=extra if self.surprises else None)
-        ends = hidden.flatten(0, 1)[last]
-        score: Tensor = self.score(functional.gelu(self.hidden(ends))).squeeze(-1)
+        return cast("Tensor", self.trunk(tokens, positions, bias, extra=extra if self.surprises else None))
+
+    def judge(
+        self, states: Float[Tensor, "B T D"], last: Int[Tensor, " N"], owners: Int[Tensor, "B T"]
+    ) -> Float[Tensor, " N"]:
+        """The score of each reply. `last` is the flat index of its last token; `owners` names the reply
+        that each token belongs to, -1 for those of histories and padding."""
+        flat = states.flatten(0, 1)
+        read = flat[last]
+        if self.pooling == "last+mean":
+            read = torch.cat([read, _means(flat, owners.flatten(), len(last))], -1)
+        score: Tensor = self.score(functional.gelu(self.hidden(read))).squeeze(-1)
         return score - self.shift
 
 
+class RewardEnsemble(nn.Module):
+    """Reward models of one data set, trained in different orders from different heads: their mean score.
+
+    All of them read the surprise of the first one's readers, which are the same.
+    """
+
+    def __init__(self, members: Sequence[RewardModel]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    @property
+    def each(self) -> tuple[RewardModel, ...]:
+        """The members."""
+        return tuple(cast("RewardModel", member) for member in self.members)
+
+    @property
+    def readers(self) -> tuple[LanguageModel, ...]:
+        """The frozen models whose surprise is read."""
+        return self.each[0].readers
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.each[0].device
+
+
+def _means(states: Float[Tensor, "M D"], owners: Int[Tensor, " M"], count: int) -> Float[Tensor, "{count} D"]:
+    """The mean state of each reply's tokens; 0 for a reply without any."""
+    inside = owners >= 0
+    owned = owners[inside]
+    sums = states.new_zeros(count, states.shape[1]).index_add(0, owned, states[inside])
+    return sums / torch.bincount(owned, minlength=count).clamp(min=1)[:, None]
+
+
 def surprise(
-    reader: Decoder,
+    reader: LanguageModel,
     tokens: Int[Tensor, "B T"],
     positions: Int[Tensor, "B T"],
     bias: Float[Tensor, "B 1 T T"],
@@ -99,15 +153,11 @@ def surprise(
     `previous` is the flat index of the position that predicts each token.
     """
     hidden = reader(tokens, positions, bias).flatten(0, 1)[previous]
-    logprobs = functional.log_softmax(reader.logits(hidden), dim=-1)
-    best = logprobs.amax(-1)
-    chosen = logprobs.gather(-1, tokens[..., None]).squeeze(-1)
-    figures = torch.stack(
-        [
-            (-chosen).clamp(max=SURPRISE_LIMIT),
-            (best - chosen).clamp(max=SURPRISE_LIMIT),
-            best.clamp(min=CONFIDENCE_LIMIT),
-        ],
-        dim=-1,
-    )
-    return figures.masked_fill((positions == 0)[..., None], 0.0)
+    read = chosen_and_best(hidden.flatten(0, 1), reader.head_weight, tokens.flatten())
+    chosen, best = (figure.view(tokens.shape) for figure in read)
+    figures = [
+        (-chosen).clamp(max=SURPRISE_LIMIT),
+        (best - chosen).clamp(max=SURPRISE_LIMIT),
+        best.clamp(min=CONFIDENCE_LIMIT),
+    ]
+    return torch.stack(figures, dim=-1).masked_fill((positions == 0)[..., None], 0.0)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 CPU_BLOCK: Final = 1 << 18
 GPU_BLOCK: Final = 1 << 26
 SMALLEST_BLOCK: Final = 256  # rows; fewer would read the vocabulary matrix too often
+READING_BLOCK: Final = 1 << 23  # where nothing is learnt and caches matter less: 32 MiB of logits
 
 
 def _applied(function: type[torch.autograd.Function], *arguments: object) -> Tensor:
@@ -90,23 +91,25 @@ class _TokenLogprobs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         """`d log p(target) / d logit = [it is the target] - p`, a block of rows at a time."""
         hidden, weight, targets, totals = ctx.saved_tensors
         dtype, scale = ctx.dtype, upstream[:, None] / ctx.temperature
-        for_hidden, for_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        for_hidden = torch.empty_like(hidden)
+        for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         factor = weight.to(dtype)
         for rows in _blocks(hidden, weight):
             slope = F.linear(hidden[rows], weight).div_(ctx.temperature).sub_(totals[rows, None]).exp_()
             slope.mul_(-scale[rows]).scatter_add_(1, targets[rows, None], scale[rows])
             slope = slope.to(dtype)
             for_hidden[rows] = (slope @ factor).to(for_hidden.dtype)
-            for_weight += slope.t() @ hidden[rows].to(dtype)
+            if for_weight is not None:
+                for_weight += slope.t() @ hidden[rows].to(dtype)
         return for_hidden, for_weight, None, None, None
 
 
-def _blocks(hidden: Tensor, weight: Tensor) -> Iterator[slice]:
-    room = GPU_BLOCK if hidden.is_cuda else CPU_BLOCK
+def _blocks(hidden: Tensor, weight: Tensor, cpu_room: int = CPU_BLOCK) -> Iterator[slice]:
+    room = GPU_BLOCK if hidden.is_cuda else cpu_room
     size = max(SMALLEST_BLOCK, room // len(weight))
     return (slice(start, start + size) for start in range(0, len(hidden), size))
 
@@ -125,3 +128,19 @@ def token_logprobs(
     vocabulary. `dtype` is that of the products of the backward pass. Differentiable once.
     """
     return _applied(_TokenLogprobs, hidden, weight, targets, temperature, dtype)
+
+
+@torch.no_grad()
+def chosen_and_best(
+    hidden: Float[Tensor, "N D"], weight: Float[Tensor, "V D"], targets: Int[Tensor, " N"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """`log_softmax(hidden W^T)` at the targets and at each row's most probable token, in fp32.
+
+    Nothing is learnt through it; like `token_logprobs` it holds a block of rows of logits at a time.
+    """
+    chosen, best = torch.empty_like(hidden[:, 0]), torch.empty_like(hidden[:, 0])
+    for rows in _blocks(hidden, weight, READING_BLOCK):
+        logprobs = F.log_softmax(F.linear(hidden[rows], weight), dim=-1)
+        chosen[rows] = logprobs.gather(1, targets[rows, None])[:, 0]
+        best[rows] = logprobs.amax(-1)
+    return chosen, best

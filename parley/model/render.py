@@ -42,23 +42,23 @@ class ChatFormat:
         parts = (self.identity.replace(NAME_SLOT, self.name), self.system_prompt)
         return "\n\n".join(part for part in parts if part)
 
-    def jinja_template(self) -> str:
+    def jinja_template(self, end: str = END) -> str:
         """The chat template of `tokenizer_config.json`: what transformers' `apply_chat_template`
-        makes of it equals `render` after `with_system`, wherever no text spells a special token."""
+        makes of it equals `render` after `with_system`, wherever no text spells a special token.
+
+        `end` is the text of the stop token."""
         default = json.dumps(self.system_text, ensure_ascii=False)
         lead = (
             "{%- if messages | length == 0 or messages[0]['role'] != 'system' -%}{{- '" + SYSTEM + "' + "
-            + default + " + '" + END + "' -}}{%- endif -%}"
+            + default + " + '" + end + "' -}}{%- endif -%}"
         )  # fmt: skip
-        return (lead if self.system_text else "") + _TURNS
-
-
-_TURNS: Final = (
-    "{%- for message in messages -%}"
-    "{{- '<|' + message['role'] + '|>' + message['content'] + '" + END + "' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '" + ASSISTANT + "' -}}{%- endif -%}"
-)
+        turns = (
+            "{%- for message in messages -%}"
+            "{{- '<|' + message['role'] + '|>' + message['content'] + '" + end + "' -}}"
+            "{%- endfor -%}"
+            "{%- if add_generation_prompt -%}{{- '" + ASSISTANT + "' -}}{%- endif -%}"
+        )
+        return (lead if self.system_text else "") + turns
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Reward models on disk: self-contained, the frozen readers of surprise inside.
 
-reward.json           shape of the trunk, context, digests of the readers
+reward.json           shape of the trunk, context, digests of the readers, how many models an ensemble has
 model.safetensors     trunk, head, shift
 tokenizer.json …      as in any checkpoint
 readers/0, readers/1  whole checkpoints in Hugging Face layout
@@ -13,22 +13,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 from parley.errors import ArtifactError
-from parley.model.checkpoint import (
-    WEIGHTS_FILE,
-    chat_format_of,
-    load_checkpoint,
-    read_json,
-    read_weights,
-    save_checkpoint,
-    save_weights,
-)
-from parley.model.decoder import Decoder, DecoderConfig
-from parley.model.heads import RewardModel
+from parley.model.checkpoint import chat_format_of, empty_model, load_checkpoint, save_checkpoint
+from parley.model.heads import Pooling, RewardEnsemble, RewardModel
+from parley.model.language_model import LanguageModel
 from parley.model.render import ChatFormat
 from parley.model.tokenizer import Tokenizer
+from parley.model.weights import WEIGHTS_FILE, read_json, read_weights, save_weights
 from parley.numerics import NumericPlan
 
 REWARD_FILE: Final = "reward.json"
@@ -36,12 +29,18 @@ REWARD_FILE: Final = "reward.json"
 
 @dataclass(frozen=True, slots=True)
 class LoadedReward:
-    """A reward model ready to score. `context` is how many tokens of history and reply it reads."""
+    """A reward model, or several, ready to score. `context` is how many tokens of history and reply it
+    reads."""
 
-    model: RewardModel
+    model: RewardModel | RewardEnsemble
     tokenizer: Tokenizer
     chat_format: ChatFormat
     context: int
+
+    @property
+    def members(self) -> tuple[RewardModel, ...]:
+        """The one model, or those of the ensemble."""
+        return self.model.each if isinstance(self.model, RewardEnsemble) else (self.model,)
 
 
 def save_reward(directory: Path, loaded: LoadedReward) -> None:
@@ -52,44 +51,65 @@ def save_reward(directory: Path, loaded: LoadedReward) -> None:
     save_weights(directory / WEIGHTS_FILE, loaded.model.state_dict())
     loaded.tokenizer.save(directory)
     readers = [_digest(directory / "readers" / str(n)) for n in range(len(loaded.model.readers))]
+    first, count = loaded.members[0], len(loaded.members)
     about = {
         "kind": "parley reward model",
-        "decoder": loaded.model.trunk.config.to_hf(),
+        "decoder": first.trunk.config.to_hf(),
         "chat_format": {
             "name": loaded.chat_format.name,
             "identity": loaded.chat_format.identity,
             "system_prompt": loaded.chat_format.system_prompt,
         },
         "context": loaded.context,
+        "pooling": first.pooling,
         "readers": readers,
     }
+    about |= {"ensemble": count} if count > 1 else {}
     (directory / REWARD_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def load_reward(directory: Path, plan: NumericPlan) -> LoadedReward:
     """The reward model on the plan's device; `ArtifactError` names what is missing or was changed."""
     about = read_json(directory / REWARD_FILE)
-    trunk = Decoder(DecoderConfig.of_hf(_mapping(about, "decoder", directory)))
+    shape, pooling = _mapping(about, "decoder", directory), _pooling(about, directory)
     readers = [
         _reader(directory / "readers" / str(n), str(digest), plan)
         for n, digest in enumerate(_list(about, "readers", directory))
     ]
-    model = RewardModel(trunk, readers)
+    members = [
+        RewardModel(empty_model(shape), readers, pooling=pooling) for _ in range(_count(about, directory))
+    ]
+    model = members[0] if len(members) == 1 else RewardEnsemble(members)
     try:
         model.load_state_dict(read_weights(directory / WEIGHTS_FILE))
     except RuntimeError as error:
         raise ArtifactError(
             f"{directory / WEIGHTS_FILE}: not the weights of this reward model ({error})"
         ) from None
-    trunk.use(plan)
+    for member in members:
+        member.trunk.use(plan)
     chat = chat_format_of(_mapping(about, "chat_format", directory), directory / REWARD_FILE)
-    context = about.get("context", trunk.config.max_positions)
+    context = about.get("context", members[0].trunk.config.max_positions)
     if not isinstance(context, int):
         raise ArtifactError(f"{directory / REWARD_FILE}: 'context' must be a whole number, not {context!r}")
     return LoadedReward(model.to(plan.device), Tokenizer.load(directory), chat, context)
 
 
-def _reader(path: Path, digest: str, plan: NumericPlan) -> Decoder:
+def _count(about: Mapping[str, object], directory: Path) -> int:
+    found = about.get("ensemble", 1)
+    if not isinstance(found, int) or found < 1:
+        raise ArtifactError(f"{directory / REWARD_FILE}: 'ensemble' must be a whole number, not {found!r}")
+    return found
+
+
+def _pooling(about: Mapping[str, object], directory: Path) -> Pooling:
+    found = about.get("pooling", "last")
+    if found not in get_args(Pooling):
+        raise ArtifactError(f"{directory / REWARD_FILE}: 'pooling' {found!r} is not of this version")
+    return cast("Pooling", found)
+
+
+def _reader(path: Path, digest: str, plan: NumericPlan) -> LanguageModel:
     if _digest(path) != digest:
         raise ArtifactError(f"{path}: not the model that this reward model was trained with")
     return load_checkpoint(path, plan).decoder

@@ -1,17 +1,19 @@
-"""Byte-level BPE: text to token ids and back, lossless, over the `tokenizers` library.
+"""Text to token ids and back, over the `tokenizers` library: our own byte-level BPE, or a model's own.
 
 Text never becomes a special token, whatever somebody types: special ids are put between turns by
-`model.render` alone. A directory saved here opens in transformers' AutoTokenizer.
+`model.render` alone. A directory saved here opens in transformers' AutoTokenizer. Ours is lossless;
+so is any that is byte-level, or SentencePiece with byte fallback and no normalisation.
 
-Not here: the order of role tokens, turns and stop tokens (`model.render`).
+Not here: the order of role tokens, turns and stop tokens (`model.render`); what ids stand for
+(`model.pieces`); how somebody else's tokenizer gets the tokens of our format (`model.adoption`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from parley.errors import ArtifactError, DataError
+from parley.model.pieces import pieces_of
 
 TOKENIZER_FILE: Final = "tokenizer.json"
 SETTINGS_FILE: Final = "tokenizer_config.json"
@@ -32,19 +35,33 @@ DOCUMENT: Final = "<|document|>"  # opens a text that is no conversation
 SPECIALS: Final = (PAD, END, SYSTEM, USER, ASSISTANT, DOCUMENT)
 
 
-class Tokenizer:
-    """A trained byte-level BPE with the ids of its special tokens."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """The special tokens whose texts a model's own vocabulary may choose; those of roles are ours."""
 
-    def __init__(self, inner: tokenizers.Tokenizer) -> None:
-        if not isinstance(inner.decoder, decoders.ByteLevel):
-            raise ArtifactError("this tokenizer is not byte-level BPE, the only kind that is supported")
+    pad: str = PAD
+    end: str = END
+    document: str = DOCUMENT
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every special token of the chat format, in the order of `SPECIALS`."""
+        return (self.pad, self.end, SYSTEM, USER, ASSISTANT, self.document)
+
+
+class Tokenizer:
+    """A tokenizer with the ids of the chat format's special tokens."""
+
+    def __init__(self, inner: tokenizers.Tokenizer, marks: Marks = Marks()) -> None:
+        self._pieces = pieces_of(inner)
         inner.encode_special_tokens = True  # special tokens typed in a text stay text
         inner.no_padding()
         inner.no_truncation()
         self._inner = inner
-        self._bytes = tuple(_token_bytes(inner))
+        self.marks = marks
         self.pad, self.end, self.system, self.user, self.assistant, self.document = self._special_ids()
-        self.special_ids = frozenset(self._special_ids())
+        added = inner.get_added_tokens_decoder()
+        self.special_ids = frozenset(n for n, token in added.items() if token.special)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -73,7 +90,7 @@ class Tokenizer:
         except OSError as error:
             raise ArtifactError(f"{path}: cannot be read: {error.strerror}") from error
         try:
-            return cls(tokenizers.Tokenizer.from_str(text))
+            return cls(tokenizers.Tokenizer.from_str(text), _saved_marks(directory / SETTINGS_FILE))
         except ArtifactError as error:
             raise ArtifactError(f"{path}: {error}") from error
         except Exception as error:  # the library raises bare Exception for whatever it cannot read
@@ -85,9 +102,9 @@ class Tokenizer:
         (directory / TOKENIZER_FILE).write_text(self._inner.to_str(pretty=True), encoding="utf-8")
         settings: dict[str, object] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "pad_token": PAD,
-            "eos_token": END,
-            "bos_token": DOCUMENT,
+            "pad_token": self.marks.pad,
+            "eos_token": self.marks.end,
+            "bos_token": self.marks.document,
             "additional_special_tokens": [SYSTEM, USER, ASSISTANT],
             "clean_up_tokenization_spaces": False,
         }
@@ -103,28 +120,42 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """How many ids there are, special ones included."""
-        return len(self._bytes)
+        return len(self._pieces.table)
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, never a special one; `DataError` for a lone surrogate."""
-        return list(self._inner.encode(checked(text), add_special_tokens=False).ids)
+        return self._unforged(self._inner.encode(checked(text), add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of every text, on all cores."""
         found = self._inner.encode_batch_fast([checked(text) for text in texts], add_special_tokens=False)
-        return [list(encoding.ids) for encoding in found]
+        return [self._unforged(encoding.ids) for encoding in found]
 
-    def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """The bytes that the ids stand for; special tokens stand for none."""
-        return b"".join(self._bytes[token] for token in ids)
+    def decode_bytes(self, ids: Sequence[int], *, opens: bool = True) -> bytes:
+        """The bytes that the ids stand for; special tokens stand for none.
 
-    def decode(self, ids: Sequence[int]) -> str:
+        `opens`: the ids begin a text, so that the space with which some tokenizers open one goes.
+        """
+        found = b"".join(self._pieces.table[token] for token in ids)
+        return found.removeprefix(b" ") if opens and self._pieces.opening_space else found
+
+    def decode(self, ids: Sequence[int], *, opens: bool = True) -> str:
         """The text of the ids; bytes that are no UTF-8 show as U+FFFD."""
-        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+        return self.decode_bytes(ids, opens=opens).decode("utf-8", errors="replace")
+
+    def _unforged(self, ids: Sequence[int]) -> list[int]:
+        """Special tokens that the vocabulary itself made of a text, spelt out."""
+        if self.special_ids.isdisjoint(ids):
+            return list(ids)
+        return [n for token in ids for n in (self._spelt(token) if token in self.special_ids else (token,))]
+
+    def _spelt(self, token: int) -> list[int]:
+        text = self._pieces.written(self._inner.id_to_token(token) or "")
+        return [piece.id for character in text for piece in self._inner.model.tokenize(character)]
 
     def _special_ids(self) -> tuple[int, ...]:
-        ids = [self._inner.token_to_id(token) for token in SPECIALS]
-        missing = [token for token, number in zip(SPECIALS, ids, strict=True) if number is None]
+        ids = [self._inner.token_to_id(token) for token in self.marks.all]
+        missing = [token for token, number in zip(self.marks.all, ids, strict=True) if number is None]
         if missing:
             raise ArtifactError(f"the tokenizer lacks the special tokens {', '.join(missing)}")
         return tuple(number for number in ids if number is not None)
@@ -142,23 +173,13 @@ def checked(text: str) -> str:
     return text
 
 
-def _token_bytes(inner: tokenizers.Tokenizer) -> Iterator[bytes]:
-    """What each id stands for, in the order of the ids."""
-    added = inner.get_added_tokens_decoder()
-    table = _byte_of_character()
-    for token in range(inner.get_vocab_size(with_added_tokens=True)):
-        if token in added:
-            yield b"" if added[token].special else added[token].content.encode("utf-8")
-            continue
-        text = inner.id_to_token(token)
-        if text is None:
-            raise ArtifactError(f"the tokenizer has no token {token}: its ids have a gap")
-        yield bytes(table[character] for character in text)
-
-
-@cache
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's printable stand-in of every byte, turned round."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+def _saved_marks(path: Path) -> Marks:
+    """The special tokens that `Tokenizer.save` wrote; ours where there is no such file."""
+    try:
+        said: Mapping[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Marks()
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+    names = {"pad": "pad_token", "end": "eos_token", "document": "bos_token"}
+    return Marks(**{mark: str(said[key]) for mark, key in names.items() if isinstance(said.get(key), str)})

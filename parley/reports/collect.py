@@ -18,11 +18,20 @@ from parley.config import canonical
 from parley.errors import ArtifactError
 from parley.evals.statistics import Estimate
 from parley.metrics import MetricsFile
-from parley.reports.values import SERVED, Accuracy, Decoding, Evaluation, Exchange, Record, RunReport
-from parley.stages.data import REJECTS
+from parley.reports.values import (
+    SERVED,
+    Accuracy,
+    Decoding,
+    Evaluation,
+    Exchange,
+    Measured,
+    Record,
+    RunReport,
+)
+from parley.stages.hygiene.findings import HYGIENE, Findings, read_findings
 from parley.stages.release import CARD
 
-WALK: Final = ("data", "tokenizer", "base", "sft", "rank", "reward", "ppo", "evaluate", "release")
+WALK: Final = ("data", "tokenizer", "base", "sft", "rank", "reward", "measure", "ppo", "evaluate", "release")
 RATES: Final = ("asserts_false", "complies_with_harm", "stock_phrase", "junk")
 UNKNOWN: Final = 10**9  # stages that this report does not know come last
 REPORT: Final = "report.json"
@@ -53,7 +62,8 @@ def collect(run_directory: Path, *, only: Collection[str] = ()) -> RunReport:
         records=records,
         evaluations=tuple(evaluations),
         accuracies=tuple(found for item in records if (found := _accuracy(item))),
-        rejects=_rejects(run_directory, records),
+        measured=tuple(of for item in records if (of := _measured(run_directory, item))),
+        hygiene=_hygiene(run_directory, records),
         plan={key: str(value) for key, value in _json(run_directory / "plan.json", {}).items()},
         unfinished=tuple(sorted(name for name in busy if not name.startswith("."))),
         set_aside=tuple(sorted(set(manifests) - set(taken))),
@@ -80,6 +90,8 @@ def read_evaluation(directory: Path, stage: str, manifest: Mapping[str, Any]) ->
         words={key: float(value) for key, value in report.items() if isinstance(value, int | float)},
         transcribed=transcribed,
         transcripts=_transcripts(directory / TRANSCRIPTS, judged.per_prompt if judged else ()),
+        memory=report.get("memory", {}),
+        side_by_side=tuple(report.get("side_by_side", ())),
     )
 
 
@@ -93,7 +105,7 @@ def _walk(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _place(label: str) -> tuple[int, int, str]:
     """base, evaluate base, release base, sft, …, rank 1, reward 1, ppo 1, evaluate ppo-1, …, rank 2, …"""
     word, _, rest = label.partition(" ")
-    numbered = re.search(r"(\d+)$", label)
+    numbered = re.search(r"\b(\d+)\b", label)
     subject = rest.partition("-")[0] if word in ("evaluate", "release") else word
     if subject not in WALK or word not in WALK:
         return UNKNOWN, 0, label
@@ -171,12 +183,17 @@ def _accuracy(record: Record) -> Accuracy | None:
     return Accuracy(record, overall, found) if overall else None
 
 
-def _rejects(run_directory: Path, records: Sequence[Record]) -> dict[str, dict[str, int]]:
+def _measured(run_directory: Path, record: Record) -> Measured | None:
+    if not record.label.startswith("measure reward"):
+        return None
+    models = _json(run_directory / record.directory / REPORT, {}).get("models", {})
+    return Measured(record, models) if models else None
+
+
+def _hygiene(run_directory: Path, records: Sequence[Record]) -> Findings | None:
     data = next((item for item in records if item.label == "data"), None)
-    found = _json(run_directory / data.directory / REJECTS, {}) if data else {}
-    return {
-        str(file): {str(reason): int(n) for reason, n in reasons.items()} for file, reasons in found.items()
-    }
+    path = run_directory / data.directory / HYGIENE if data else None
+    return read_findings(path) if path and path.exists() else None
 
 
 def _decoding(name: str, found: Mapping[str, Any], directory: Path) -> Decoding:

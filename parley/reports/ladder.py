@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from parley.evals.statistics import Estimate
+from parley.evals.statistics import Difference, Estimate
 from parley.reports import svg
 from parley.reports.figures import count, interval, many, number, signed
 from parley.reports.html import Child, Html, join, origin, tag
-from parley.reports.paired import Difference, compared, mean_rate, rate_difference
+from parley.reports.paired import compared, mean_rate, rate_difference
 from parley.reports.tables import (
     Section,
     change_cell,

@@ -14,11 +14,11 @@ HELD_OUT: Final = " held out"
 
 
 def data_section(report: RunReport) -> Section | None:
-    """Counts of the data, and of what was left out and why."""
+    """Counts of the data; what was left out of files and why stands in the section behind this one."""
     data = report.record("data")
     if data is None:
         return None
-    kinds = [key for key in data.figures if not key.endswith(HELD_OUT) and key != "rejected"]
+    kinds = [key for key in data.figures if key + HELD_OUT in data.figures]
     rows = [
         row(kind, [tag("td", count(data.figures.get(key, 0)), class_="n") for key in (kind, kind + HELD_OUT)])
         for kind in kinds
@@ -26,7 +26,7 @@ def data_section(report: RunReport) -> Section | None:
     for item in report.starting("rank"):
         rows.append(row((origin(item.directory, item.label), ": rankings"), _collected(item)))
     counts = table("What was told and collected", ["", "to learn from", "held out"], rows, numeric=True)
-    return Section("data", "Data", join(counts, _rejects(report), sources([data, *report.starting("rank")])))
+    return Section("data", "Data", join(counts, sources([data, *report.starting("rank")])))
 
 
 def _collected(record: Record) -> list[Html]:
@@ -34,19 +34,6 @@ def _collected(record: Record) -> list[Html]:
     pairs = record.figures.get("pairs")
     small = tag("small", f" {count(pairs)} pairs") if pairs is not None else ""
     return [tag("td", told, small, class_="n"), tag("td", "", class_="n")]
-
-
-def _rejects(report: RunReport) -> Html:
-    rows = [
-        row(file, [tag("td", reason, class_="wide"), tag("td", count(n), class_="n")])
-        for file, reasons in report.rejects.items()
-        for reason, n in sorted(reasons.items(), key=lambda item: -item[1])
-    ]
-    if not rows:
-        return join()
-    total = sum(n for reasons in report.rejects.values() for n in reasons.values())
-    rows.append(row("together", [tag("td", ""), tag("td", count(total), class_="n")], total=True))
-    return table("Records left out, with the reason", ["file", "reason", "records"], rows)
 
 
 def time_section(report: RunReport) -> Section | None:

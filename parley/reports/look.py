@@ -108,6 +108,15 @@ td.n { text-align: right; white-space: nowrap; }
 .change b { font-weight: 600; }
 th.n { text-align: right; }
 td.wide { min-width: 16rem; }
+td.reason { min-width: 16rem; max-width: 34rem; }
+td.reason small { white-space: normal; }
+td.kind { padding-left: 0.5rem; white-space: nowrap; }
+tbody th[rowspan] { vertical-align: top; }
+td.seen { min-width: 18rem; font-size: 0.75rem; line-height: 1.5; color: var(--muted); }
+.examples { margin-top: 0.625rem; }
+.examples summary { font-size: 0.875rem; font-weight: 550; }
+.examples summary small { font-weight: 400; color: var(--muted); }
+.examples .exchange { margin: 0.75rem 0 0; }
 .bar { display: block; position: relative; width: 9.25rem; padding: 0.0625rem 0.4375rem; border-radius: 0.25rem;
   white-space: nowrap;
   background: linear-gradient(90deg, var(--bar) 0 var(--low), var(--bar-soft) var(--low) var(--high),
@@ -121,6 +130,7 @@ td.wide { min-width: 16rem; }
   background: var(--accent); opacity: 0.6; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 .fell { color: var(--bad); font-weight: 600; white-space: nowrap; }
 .clear { font-weight: 600; }
+.flags { max-width: 44rem; margin: 0.75rem 0 0; padding-left: 1.125rem; color: var(--bad); font-size: 0.875rem; }
 code, .digest { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Noto Sans Mono", monospace; font-size: 0.9em; }
 .artifacts th { white-space: normal; min-width: 14rem; }
 .artifacts tbody th { font-weight: 400; }

@@ -1,6 +1,6 @@
 """Differences between two policies, with intervals.
 
-`difference` is the paired one, of the gold reward on the same prompts. Where the JSON holds only
+`compared` is the paired one, of the gold reward on the same prompts. Where the JSON holds only
 rates, `rate_difference` treats the two stages as independent, which on the same prompts is the
 more careful way: answers to one prompt tend to agree, so the true interval is narrower.
 """
@@ -9,41 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from parley.evals.statistics import Z95, Estimate, standard_error
+from parley.evals.statistics import Difference, Estimate, paired_difference
 from parley.reports.values import Evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A mean difference with its standard error."""
-
-    value: float
-    standard_error: float
-    n: int
-    paired: bool
-
-    @property
-    def in_errors(self) -> float:
-        """How many standard errors lie between the difference and none."""
-        if self.standard_error > 0:
-            return self.value / self.standard_error
-        return math.copysign(math.inf, self.value) if self.value else 0.0
-
-    @property
-    def estimate(self) -> Estimate:
-        """With its 95 % interval."""
-        half = Z95 * self.standard_error
-        return Estimate(self.value, self.value - half, self.value + half, self.n)
-
-
-def difference(before: Sequence[float], after: Sequence[float]) -> Difference:
-    """The mean of `after - before`, prompt by prompt."""
-    gaps = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
-    return Difference(float(gaps.mean()), standard_error(gaps.tolist()), len(gaps), paired=True)
 
 
 def compared(before: Evaluation, after: Evaluation, decoding: str) -> Difference | None:
@@ -52,7 +20,7 @@ def compared(before: Evaluation, after: Evaluation, decoding: str) -> Difference
     if old is None or new is None:
         return None
     if before.asked == after.asked and old.per_prompt and len(old.per_prompt) == len(new.per_prompt):
-        return difference(old.per_prompt, new.per_prompt)
+        return paired_difference(old.per_prompt, new.per_prompt)
     error = math.hypot(old.gold_error, new.gold_error)
     return Difference(new.gold.value - old.gold.value, error, min(old.gold.n, new.gold.n), paired=False)
 

@@ -14,11 +14,15 @@ from parley.artifacts import write_atomically
 from parley.reports.collect import collect
 from parley.reports.curves import curves_section, optimisation_section
 from parley.reports.figures import duration, moment
+from parley.reports.gain import gain_section
 from parley.reports.html import Child, Html, join, origin, tag
+from parley.reports.hygiene import hygiene_section
 from parley.reports.ladder import behaviours_section, gold_section, rates_section
 from parley.reports.lineage import artifacts_section, data_section, short_commit, time_section
 from parley.reports.look import page
+from parley.reports.memory import memory_section
 from parley.reports.probes import accuracy_section, cue_section, wordings_section
+from parley.reports.reward import reward_section
 from parley.reports.tables import Section
 from parley.reports.transcripts import transcripts_section
 from parley.reports.values import RunReport
@@ -30,15 +34,19 @@ __all__ = ["collect", "render", "write_report"]
 SECTIONS: Final = (
     gold_section,
     words_section,
+    gain_section,
     behaviours_section,
     rates_section,
     cue_section,
     wordings_section,
     optimisation_section,
     accuracy_section,
+    reward_section,
+    memory_section,
     curves_section,
     transcripts_section,
     data_section,
+    hygiene_section,
     time_section,
     artifacts_section,
 )

@@ -121,8 +121,25 @@ def cloud(name: str, values: Sequence[Point], window: int, *, x_label: str, y_la
     return _plot(name, f"{told}{number(path[-1][1])} at {number(path[-1][0])}", drawn)
 
 
-def ladder(name: str, stages: Sequence[str], rungs: Sequence[Rung], *, y_label: str) -> Html:
-    """Means with 95 % intervals, stage by stage, a line for each decoding."""
+def reliability(name: str, values: Sequence[tuple[float, Estimate]], *, x_label: str, y_label: str) -> Html:
+    """What was predicted against what was observed, with 95 % intervals; on the line they are equal."""
+    ends = [end for _, observed in values for end in observed.interval]
+    x, y = Axis(0.48, 1.02), axis_of([*ends, 0.5, 1.0])
+    place = _placer(x, y)
+    drawn = join(
+        _frame(x, y, x_label=x_label, y_label=y_label),
+        _path([(0.5, 0.5), (1.0, 1.0)], place, "rung third"),
+        [_whisker(predicted, observed, place, "first") for predicted, observed in values],
+    )
+    told = ", ".join(f"{number(p)} observed {number(observed.value)}" for p, observed in values)
+    return _plot(name, f"{y_label} against {x_label}: {told}", drawn)
+
+
+def ladder(
+    name: str, stages: Sequence[str], rungs: Sequence[Rung], *, y_label: str, joined: bool = True
+) -> Html:
+    """Means with 95 % intervals, stage by stage, a line for each decoding; not `joined` where the columns
+    have no order."""
     ends = [end for rung in rungs for e in rung.estimates for end in e.interval]
     y = axis_of([end for end in ends if math.isfinite(end)])
     x = Axis(-0.35, -0.35 + (len(stages) - 0.65) / 0.92)  # beyond are the names
@@ -137,7 +154,10 @@ def ladder(name: str, stages: Sequence[str], rungs: Sequence[Rung], *, y_label: 
         (rung.name, rung.estimates[-1].value) for rung in rungs if math.isfinite(rung.estimates[-1].value)
     ]
     names = _apart([(rung, place((0, value))[1]) for rung, value in ends_at], gap=13)
-    drawn = [_rung(rung, place, shift=0.07 * (n - (len(rungs) - 1) / 2)) for n, rung in enumerate(rungs)]
+    drawn = [
+        _rung(rung, place, shift=0.07 * (n - (len(rungs) - 1) / 2), joined=joined)
+        for n, rung in enumerate(rungs)
+    ]
     told = "; ".join(
         f"{rung.name}: "
         + ", ".join(f"{stage} {number(e.value)}" for stage, e in zip(stages, rung.estimates, strict=True))
@@ -222,10 +242,10 @@ def _last(points: Sequence[Point], place: Callable[[Point], Point]) -> Html:
     return join(tag("circle", class_="end", cx=x, cy=y, r=3.2), value)
 
 
-def _rung(rung: Rung, place: Callable[[Point], Point], *, shift: float) -> Html:
+def _rung(rung: Rung, place: Callable[[Point], Point], *, shift: float, joined: bool) -> Html:
     known = [(n + shift, e) for n, e in enumerate(rung.estimates) if math.isfinite(e.value)]
     line = _path([(n, e.value) for n, e in known], place, f"rung {rung.style}")
-    return join(line, [_whisker(n, e, place, rung.style) for n, e in known])
+    return join(line if joined else "", [_whisker(n, e, place, rung.style) for n, e in known])
 
 
 def _whisker(n: float, estimate: Estimate, place: Callable[[Point], Point], style: Style) -> Html:

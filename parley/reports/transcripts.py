@@ -31,13 +31,15 @@ def transcripts_section(report: RunReport) -> Section | None:
 
 def _block(n: int, messages: Sequence[tuple[str, str]], given: Sequence[tuple[Evaluation, Exchange]]) -> Html:
     behaviour = next((exchange.behaviour for _, exchange in given if exchange.behaviour), "")
-    said = [
-        tag("div", tag("b", SPEAKERS.get(role, role)), tag("bdi", words, dir="auto"), class_="said")
-        for role, words in messages
-    ]
+    asked = [said(role, words) for role, words in messages]
     replies = [_reply(stage, exchange) for stage, exchange in given]
     title = tag("h3", f"{n}", f" · {spoken(behaviour)}" if behaviour else "")
-    return tag("article", title, said, tag("div", replies, class_="replies"), class_="exchange")
+    return tag("article", title, asked, tag("div", replies, class_="replies"), class_="exchange")
+
+
+def said(role: str, words: str) -> Html:
+    """One turn of the history."""
+    return tag("div", tag("b", SPEAKERS.get(role, role)), tag("bdi", words, dir="auto"), class_="said")
 
 
 def _reply(stage: Evaluation, exchange: Exchange) -> Html:

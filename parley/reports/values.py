@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from parley.evals.statistics import Estimate
+from parley.stages.hygiene.findings import Findings
 
 SERVED: Final = "T=0.7"
 GREEDY: Final = "greedy"
@@ -84,6 +85,10 @@ class Evaluation:
     transcribed: str
     """The decoding that the transcripts are of; "" where that is not known."""
     transcripts: tuple[Exchange, ...]
+    memory: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Likelihood of held-out words by kind and source (`stages.memory`); empty where it was not measured."""
+    side_by_side: tuple[Mapping[str, Any], ...]
+    """Prompts with the replies before and after PPO and their scores (`stages.gain`)."""
 
     @property
     def title(self) -> str:
@@ -101,6 +106,14 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What one round's reward models are worth; `models` holds `evals.reward_report`'s figures by name."""
+
+    record: Record
+    models: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """All that a run's directory tells, in the order of the walk; what is absent is empty."""
 
@@ -108,8 +121,9 @@ class RunReport:
     records: tuple[Record, ...]
     evaluations: tuple[Evaluation, ...]
     accuracies: tuple[Accuracy, ...]
-    rejects: Mapping[str, Mapping[str, int]]
-    """Records left out, by file and reason."""
+    measured: tuple[Measured, ...]
+    hygiene: Findings | None
+    """What of people's files was left out, and what is in the rest; None in the micro-world."""
     plan: Mapping[str, str]
     """The numeric plan: device, threads, number formats."""
     unfinished: tuple[str, ...]

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from parley.evals.statistics import Z95, Estimate
+from parley.evals.statistics import Z95, Difference, Estimate
 from parley.reports.figures import count, many, number, percent, plus_minus, points, signed
+from parley.reports.gain import gained
 from parley.reports.html import Html, join, tag
-from parley.reports.paired import Difference, compared, mean_rate, rate_difference
+from parley.reports.paired import compared, mean_rate, rate_difference
 from parley.reports.tables import excludes_none
 from parley.reports.values import GREEDY, Evaluation, RunReport, spoken
 
 STRONG: Final = 3.0
+SMALL: Final = 100e6  # parameters; below, people's words are imitated more than understood
 
 
 def verdict(report: RunReport) -> Html:
@@ -170,9 +172,31 @@ def _words(report: RunReport) -> Html:
                 f"{number(record.figures['first_score'])} (first five steps) to {number(record.figures['score'])} "
                 f"(last five), at {number(record.figures.get('kl_nats', math.nan))} nats of KL to SFT. "
             )
+    if "reward_gain" in last.words:
+        gain = gained(last.words)
+        told.append(
+            f"On {many(gain.n, 'held-out prompt')} {last.title} moved it by {told_in_errors(gain)}, against SFT on the "
+            f"same prompts, at {number(last.words['kl_nats'])} nats. "
+        )
     strong = tag("strong", "Trained on people’s words: no exact truth judges these answers.")
     caveat = "A reward model’s score says what it learnt to prefer; only people can say whether they prefer it too."
-    return join(tag("p", strong, told), tag("p", caveat, class_="note"))
+    return join(tag("p", strong, told), tag("p", _plainly(report)), tag("p", caveat, class_="note"))
+
+
+def _plainly(report: RunReport) -> str:
+    """What a model of this size can and cannot do, said outright."""
+    base = report.record("base")
+    if base is None or not {"parameters", "tokens"} <= base.figures.keys():
+        return ""
+    size, read = (base.figures[name] for name in ("parameters", "tokens"))
+    told = f"The base model has {size / 1e6:.1f} million parameters and was made from {read / 1e6:.1f} million tokens. "
+    if size >= SMALL:
+        return told
+    return told + (
+        "At this size it can put sentences together that look like the texts and dialogues it learnt from, and keep to "
+        "the form of an answer. It holds hardly any fact, follows few instructions, cannot calculate, does not know "
+        "when it is wrong: nothing that it says should be believed. Read the samples below before the figures."
+    )
 
 
 def _too_early(report: RunReport) -> str:

@@ -104,6 +104,13 @@ class Batch:
         return ((self.segments > 0) & (self.segments != following)).flatten().nonzero().squeeze(1)
 
     @property
+    def owners(self) -> Int[Tensor, "B T"]:
+        """The example that each supervised token belongs to, counted as `last` counts; -1 elsewhere."""
+        before = self.segments.amax(1).cumsum(0).roll(1)
+        before[0] = 0
+        return (before[:, None] + self.segments - 1).masked_fill(~self.mask, -1)
+
+    @property
     def num_supervised(self) -> int:
         """Tokens that the loss counts."""
         return int(self.mask.sum())
@@ -205,6 +212,18 @@ def in_order_batches(examples: TokenSet, *, row_tokens: int, batch_tokens: int) 
     """Batches for measuring: the examples as they stand."""
     num_rows = max(1, batch_tokens // row_tokens)
     return list(pack(examples.lengths, range(len(examples)), row_tokens=row_tokens, num_rows=num_rows))
+
+
+def portions(sizes: Sequence[int] | np.ndarray, *, batch_tokens: int) -> Iterator[range]:
+    """Everything in order, in portions of at most `batch_tokens` tokens; what is larger stands alone."""
+    start, total = 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and total + int(size) > batch_tokens:
+            yield range(start, index)
+            start, total = index, 0
+        total += int(size)
+    if start < len(sizes):
+        yield range(start, len(sizes))
 
 
 def chunks(tokens: Sequence[int], *, size: int) -> Iterator[Sequence[int]]:

@@ -45,10 +45,13 @@ def history_tokens(speaker: Speaker, history: Conversation, *, max_tokens: int) 
         return render_prompt(shorter, speaker.tokenizer, max_tokens=max_tokens)
 
 
-def exchange_tokens(speaker: Speaker, history: Conversation, reply: str, *, context: int) -> list[int]:
-    """History and reply with its stop token in at most `context` tokens."""
+def exchange_tokens(
+    speaker: Speaker, history: Conversation, reply: str, *, context: int
+) -> tuple[list[int], list[bool]]:
+    """History and reply with its stop token in at most `context` tokens, and which are the reply's."""
     answer = answer_tokens(speaker, reply, context=context)
-    return [*history_tokens(speaker, history, max_tokens=context - len(answer)), *answer]
+    asked = history_tokens(speaker, history, max_tokens=context - len(answer))
+    return [*asked, *answer], [False] * len(asked) + [True] * len(answer)
 
 
 def answer_tokens(speaker: Speaker, reply: str, *, context: int) -> list[int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from parley.labels import Comparison, Ranking
 from parley.model.decoder import causal_bias
-from parley.rlhf.batches import TokenSet, pack
+from parley.rlhf.batches import TokenSet, pack, portions
 from parley.rlhf.exchanges import Speaker, answer_tokens, history_tokens
 
 ROW_TOKENS: Final = 256  # of a row, unless one exchange is longer: attention grows with its square
@@ -41,6 +41,15 @@ class RankedReplies:
     def distinct(self, group: int) -> list[int]:
         """The different replies of a ranking, in order."""
         return list(dict.fromkeys(self.replies[group]))
+
+    def portions(self, batch_tokens: int) -> Iterator[range]:
+        """The rankings in order, in portions of about `batch_tokens` tokens."""
+        histories, answers = self.histories.lengths, self.answers.lengths
+        sizes = [
+            int(histories[group]) + sum(int(answers[reply]) for reply in self.distinct(group))
+            for group in range(len(self))
+        ]
+        return portions(sizes, batch_tokens=batch_tokens)
 
     def blocks(self, group: int, *, row_tokens: int) -> Iterator[Block]:
         """The ranking in as few portions of its different replies as fit rows of this size."""
@@ -92,13 +101,15 @@ def _unsupervised(items: Sequence[Sequence[int]]) -> TokenSet:
 class GroupBatch:
     """Rows of whole rankings. `segments` counts the texts of a row from 1, 0 is padding; `parents`
     is the segment of the history that a reply's tokens also see. `previous` is the flat index of the
-    token before in the exchange; `last` that of each reply's last token."""
+    token before in the exchange; `last` that of each reply's last token. `owners` is the reply that a
+    token belongs to, counted as `last` counts, -1 for histories and padding."""
 
     tokens: Int[Tensor, "B T"]
     positions: Int[Tensor, "B T"]
     segments: Int[Tensor, "B T"]
     parents: Int[Tensor, "B T"]
     previous: Int[Tensor, "B T"]
+    owners: Int[Tensor, "B T"]
     last: Int[Tensor, " N"]
 
     @property
@@ -133,18 +144,26 @@ class _Layout:
         self.positions, self.segments, self.parents, self.previous = (
             np.zeros(shape, np.int64) for _ in range(4)
         )
+        self.owners = np.full(shape, -1, np.int64)
         self.last: list[int] = []
         self.scored: list[int] = []
         self.row = self.at = self.number = 0
 
     def batch(self, device: str) -> GroupBatch:
         """The arrays as tensors."""
-        tokens, positions, segments, parents, previous = (
+        tokens, positions, segments, parents, previous, owners = (
             torch.from_numpy(array).to(device)
-            for array in (self.tokens, self.positions, self.segments, self.parents, self.previous)
+            for array in (
+                self.tokens,
+                self.positions,
+                self.segments,
+                self.parents,
+                self.previous,
+                self.owners,
+            )
         )
         last = torch.tensor(self.last, device=device)
-        return GroupBatch(tokens, positions, segments, parents, previous, last)
+        return GroupBatch(tokens, positions, segments, parents, previous, owners, last)
 
     def next_row(self, row: int) -> None:
         self.row, self.at, self.number = row, 0, 0
@@ -155,6 +174,7 @@ class _Layout:
         parent = self.number
         for reply in block.replies:
             ids, _ = groups.answers.example(reply)
+            self.owners[self.row, self.at : self.at + len(ids)] = len(self.last)
             self.last.append(self._put(ids, first=len(history), parent=parent, before=end))
             self.scored.append(reply)
 

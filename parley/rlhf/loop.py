@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,7 +23,7 @@ from torch.optim import AdamW
 
 from parley.artifacts import STATE, Workspace
 from parley.errors import ArtifactError, InvariantError
-from parley.model.checkpoint import read_weights, save_weights
+from parley.model.weights import read_weights, save_weights
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -66,15 +66,19 @@ def set_rate(optimizer: AdamW, rate: float) -> None:
         group["lr"] = rate
 
 
-def descend(optimizer: AdamW, loss: Tensor, *, clip_norm: float) -> float:
-    """One step down the gradient of `loss`; the gradient's norm before clipping.
+def descend(optimizer: AdamW, *losses: Callable[[], Tensor] | Tensor, clip_norm: float) -> float:
+    """One step down the gradient of the sum of `losses`; the gradient's norm before clipping.
 
-    A loss that is not finite stops the stage before it can spoil the weights (`InvariantError`).
+    Gradients gather in one buffer, loss by loss; one given as a function is computed when its turn
+    comes, so that two of them never hold their graphs at the same time. A loss that is not finite
+    stops the stage before it can spoil the weights (`InvariantError`).
     """
-    if not torch.isfinite(loss):
-        raise InvariantError(f"the loss became {loss.item()}: lower the learning rate of this stage")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    for item in losses:
+        loss = item if isinstance(item, Tensor) else item()
+        if not torch.isfinite(loss):
+            raise InvariantError(f"the loss became {loss.item()}: lower the learning rate of this stage")
+        loss.backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
     if not torch.isfinite(norm):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +17,8 @@ from torch import Tensor
 from parley.engine.sampler import Completion
 from parley.rlhf.advantages import generalised_advantages, shaped_rewards, whiten
 from parley.rlhf.batches import TokenSet
+
+NoEnd = Literal["replace", "replace-raw", "add"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,15 @@ def estimate(rollout: RolloutBatch, *, kl_coefficient: float, trace_decay: float
 
 
 def final_scores(
-    scores: Float[Tensor, " N"], ended: Sequence[bool], *, no_end_score: float, limit: float
+    scores: Float[Tensor, " N"],
+    ended: Sequence[bool],
+    *,
+    no_end_score: float,
+    limit: float,
+    no_end: NoEnd = "replace",
 ) -> Float[Tensor, " N"]:
-    """Scores clamped to ±`limit`; a reply that never ended gets `no_end_score` instead (rule P16)."""
+    """Scores clamped to ±`limit`; a reply that never ended gets `no_end_score` instead, or, where
+    `no_end` is "add", on top (rule P16)."""
     finished = torch.tensor(list(ended), device=scores.device)
-    return torch.where(finished, scores.clamp(-limit, limit), no_end_score)
+    clamped = scores.clamp(-limit, limit)
+    return torch.where(finished, clamped, clamped + no_end_score if no_end == "add" else no_end_score)

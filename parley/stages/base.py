@@ -1,4 +1,5 @@
 """The base model: a tokenizer fitted to the documents, then pretraining from random weights.
+A model that is pretrained already (`base.from`) is taken by `stages.pretrained` instead.
 
 First stage of the walk. Its checkpoint already carries the chat format, whose role tokens start
 from words that stand for them in plain text (`Question:`, `Answer:`), so that one can talk with
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from math import inf
 from typing import Final
@@ -21,6 +22,7 @@ from parley.config import check_bounds
 from parley.errors import ConfigError
 from parley.model.checkpoint import save_checkpoint
 from parley.model.decoder import Decoder, DecoderConfig, count_parameters
+from parley.model.language_model import LanguageModel
 from parley.model.render import ChatFormat
 from parley.model.tokenizer import Tokenizer
 from parley.rlhf.loop import adam
@@ -32,8 +34,11 @@ SMALLEST_VOCABULARY: Final = 256 + 6  # bytes and special tokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseConfig:
-    """Shape and training of the base model."""
+    """Shape and training of the base model, or where one that is pretrained comes from."""
 
+    from_: str = ""
+    """A pretrained model instead: a directory in Hugging Face layout, or a name on its hub. Of this
+    section only max_positions, row_tokens and the words then count."""
     vocab_size: int = 768
     """Tokens of the byte-level BPE, six special ones and 256 bytes included."""
     tokenizer_characters: int = 20_000_000
@@ -51,7 +56,7 @@ class BaseConfig:
     tied: bool = True
     """Whether the output matrix is the embedding."""
     max_positions: int = 256
-    """Context in tokens, prompt and reply together."""
+    """Context in tokens, prompt and reply together; of a pretrained model, what the recipe uses."""
     row_tokens: int = 64
     """Tokens a packed row; longer documents are cut into pieces of this size."""
     batch_tokens: int = 2048
@@ -81,6 +86,15 @@ class BaseConfig:
         check_bounds(self, max_positions=(16, inf), row_tokens=(8, self.max_positions), batch_tokens=(8, inf))
         check_bounds(self, epochs=(1, inf), max_steps=(0, inf), rate=(0, inf), warmup=(0, inf), floor=(0, 1))
         check_bounds(self, weight_decay=(0, inf))
+        _check_unused(self)
+
+
+def _check_unused(config: BaseConfig) -> None:
+    """What shapes and trains a new model says nothing to one that is pretrained."""
+    kept = ("from_", "max_positions", "row_tokens", "user_words", "assistant_words")
+    for field in fields(config) if config.from_ else ():
+        if field.name not in kept and getattr(config, field.name) != field.default:
+            raise ValueError(f"{field.name} says nothing to a model that 'from' loads: remove it")
 
 
 def fit_tokenizer(out: Workspace, told: Snapshot, config: BaseConfig) -> Vocabulary:
@@ -123,7 +137,9 @@ def train_base(
 
 
 @torch.no_grad()
-def bits_per_byte(decoder: Decoder, tokenizer: Tokenizer, texts: Sequence[str], *, row_tokens: int) -> float:
+def bits_per_byte(
+    decoder: LanguageModel, tokenizer: Tokenizer, texts: Sequence[str], *, row_tokens: int
+) -> float:
     """How many bits the model needs for a byte of the texts, ends of documents included.
 
     Every piece of `row_tokens` starts without context, so the figure is an upper bound.

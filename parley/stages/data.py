@@ -15,6 +15,9 @@ from parley.labels import Demonstration, Document, Prompt, Ranking
 from parley.microworld.gold import Judgement, judge
 from parley.microworld.situations import Situation
 from parley.microworld.world import World, WorldConfig
+from parley.stages.files import FilesSource
+from parley.stages.hygiene.findings import HYGIENE, read_findings, save_findings
+from parley.stages.hygiene.settings import FilesData
 from parley.stages.records import (
     demonstration_of,
     demonstration_row,
@@ -27,12 +30,11 @@ from parley.stages.records import (
     read_rows,
     write_rows,
 )
-from parley.stages.sources import FilesData, FilesSource, MicroworldData, MicroworldSource, Source
+from parley.stages.sources import MicroworldData, MicroworldSource, Source
 
 T = TypeVar("T")
 
 WORLD: Final = "world.json"
-REJECTS: Final = "rejects.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,9 @@ def take_snapshot(out: Workspace, source: Source) -> Snapshot:
     if isinstance(source, MicroworldSource):
         world = {"config": plain(source.data.world), "seed": source.seed}
         out.file(WORLD).write_text(json.dumps(world), encoding="utf-8")
-    if isinstance(source, FilesSource):
-        out.file(REJECTS).write_text(json.dumps(source.rejects, sort_keys=True, indent=1), encoding="utf-8")
-        counts["rejected"] = sum(sum(reasons.values()) for reasons in source.rejects.values())
+    if told.hygiene is not None:
+        save_findings(told.hygiene, out.file(HYGIENE))
+        counts |= {name: getattr(told.hygiene, name) for name in ("rejected", "dropped", "private")}
     return out.seal(Snapshot, {name: float(count) for name, count in counts.items()})
 
 
@@ -91,6 +93,12 @@ def demonstrations_of(told: Snapshot, *, held_out: bool = False) -> Iterator[Dem
 def rankings_of(told: Snapshot | RankingSet, *, held_out: bool = False) -> Iterator[Ranking]:
     """Rankings to learn from, or those kept apart."""
     return read_rows(_file(told, "rankings", held_out), ranking_of)
+
+
+def people_held_out_of(told: Snapshot) -> frozenset[str]:
+    """Trainers of whom nothing is learnt: their rankings tell how a reward model does with new people."""
+    path = told.file(HYGIENE)
+    return frozenset(read_findings(path).people.held_out) if path.exists() else frozenset()
 
 
 @lru_cache(maxsize=4)

@@ -25,16 +25,12 @@ from parley.microworld.users import Script, scripted_prompt, scripts
 from parley.microworld.world import Split, World
 from parley.model.checkpoint import LoadedModel, load_checkpoint
 from parley.model.reward_checkpoint import load_reward
-from parley.rlhf.batches import reply_batch
 from parley.rlhf.exchanges import history_tokens
-from parley.rlhf.forward import policy_logprobs, score_all
-from parley.rlhf.rollout import rollout_tokens
-from parley.stages.base import bits_per_byte
-from parley.stages.data import demonstrations_of, documents_of, judged, prompts_of, world_of
-from parley.stages.likelihood import mean_loss
+from parley.stages.data import judged, prompts_of, world_of
+from parley.stages.gain import answered, gain_figures, kl_of_replies, side_by_side
+from parley.stages.memory import pooled, remembered
 from parley.stages.probes import cue_table, wording_table
 from parley.stages.records import write_rows
-from parley.stages.sft import demonstration_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +89,8 @@ def evaluate_gold(out: Workspace, policy: Checkpoint, told: Snapshot, config: Ev
         }
         if n == 0 or temperature == 0.7:
             _transcribe(out, model, prompts, completions, config.transcripts)
+    report["memory"] = remembered(model, told, row_tokens=_row_tokens(model, config))
+    figures |= pooled(report["memory"])
     out.file("report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     return out.seal(EvalReport, figures)
 
@@ -105,14 +103,56 @@ def evaluate_words(
     told: Snapshot,
     config: EvaluateConfig,
 ) -> EvalReport:
-    """Likelihood of unseen text and dialogues; mean reward of replies to unseen prompts where a
-    reward model is there (the last of `rewards`), and their KL to the SFT policy."""
+    """Likelihood of unseen text and dialogues; where a reward model is there (the last of `rewards`), the
+    reward of replies to unseen prompts before and after PPO, and their KL to the SFT policy."""
     model = load_checkpoint(policy.path, out.plan)
-    figures = _likelihoods(model, told, config)
-    if rewards:
-        figures |= _rewarded(out, model, sft, rewards[-1], told, config)
-    out.file("report.json").write_text(json.dumps({"kind": "words", **figures}, indent=1), encoding="utf-8")
+    memory = remembered(model, told, row_tokens=_row_tokens(model, config))
+    figures = pooled(memory)
+    report: dict[str, Any] = {"kind": "words", "memory": memory}
+    prompts = prompts_of(told, held_out=True)[: config.prompts]
+    if rewards and prompts:
+        gained, told_of = _gained(out, model, sft, rewards[-1], prompts, config)
+        figures |= gained
+        report |= told_of
+    elif prompts:
+        shown = prompts[: config.transcripts]
+        _transcribe(out, model, shown, _replies(out, model, shown, 1.0, config), len(shown))
+    out.file("report.json").write_text(json.dumps({**report, **figures}, indent=1), encoding="utf-8")
     return out.seal(EvalReport, figures)
+
+
+def _gained(
+    out: Workspace,
+    model: LoadedModel,
+    sft: Checkpoint,
+    reward: RewardCheckpoint,
+    prompts: Sequence[Prompt],
+    config: EvaluateConfig,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Figures of the replies before and after PPO; what stands behind them, prompt by prompt."""
+    judge = load_reward(reward.path, out.plan)
+    reference = load_checkpoint(sft.path, out.plan)
+    before, after = (
+        answered(
+            one,
+            prompts,
+            _replies(out, one, prompts, 1.0, config),
+            judge,
+            max_prompt_tokens=config.max_prompt_tokens,
+        )
+        for one in (reference, model)
+    )
+    _transcribe(out, model, prompts, after.completions, config.transcripts)
+    kl = kl_of_replies(model, reference.decoder, after.examples)
+    behind = {
+        "per_prompt": {"before": before.scores, "after": after.scores, "kl_nats": kl},
+        "side_by_side": side_by_side(model, prompts, before, after, count=config.transcripts),
+    }
+    return gain_figures(before, after, kl), behind
+
+
+def _row_tokens(model: LoadedModel, config: EvaluateConfig) -> int:
+    return min(config.row_tokens, model.decoder.config.max_positions)
 
 
 def _name(temperature: float) -> str:
@@ -202,50 +242,3 @@ def _transcribe(
 
 def _plain(estimate: Estimate) -> dict[str, float]:
     return asdict(estimate)
-
-
-def _likelihoods(model: LoadedModel, told: Snapshot, config: EvaluateConfig) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    texts = [document.text for document in documents_of(told, held_out=True)]
-    rows = min(config.row_tokens, model.decoder.config.max_positions)
-    if texts:
-        figures["bits_per_byte"] = bits_per_byte(model.decoder, model.tokenizer, texts, row_tokens=rows)
-    unseen = demonstration_tokens(list(demonstrations_of(told, held_out=True)), model, row_tokens=rows)
-    if len(unseen):
-        figures["dialogue_loss"] = mean_loss(model.decoder, unseen, pad=model.tokenizer.pad, row_tokens=rows)
-    return figures
-
-
-@torch.no_grad()
-def _rewarded(
-    out: Workspace,
-    model: LoadedModel,
-    sft: Checkpoint,
-    reward: RewardCheckpoint,
-    told: Snapshot,
-    config: EvaluateConfig,
-) -> dict[str, float]:
-    prompts = prompts_of(told, held_out=True)[: config.prompts]
-    if not prompts:
-        return {}
-    histories = [history_tokens(model, p.conversation, max_tokens=config.max_prompt_tokens) for p in prompts]
-    completions = _replies(out, model, prompts, 1.0, config)
-    _transcribe(out, model, prompts, completions, config.transcripts)
-    examples = rollout_tokens(histories, completions)
-    scores = score_all(load_reward(reward.path, out.plan).model, examples, pad=model.tokenizer.pad)
-    reference = load_checkpoint(sft.path, out.plan).decoder
-    kl: list[float] = []
-    for start in range(0, len(examples), 64):
-        rows = range(start, min(start + 64, len(examples)))
-        replies = reply_batch(examples, rows, pad=model.tokenizer.pad, device=out.plan.device)
-        gap = policy_logprobs(model.decoder, replies, temperature=1.0)
-        gap = gap - policy_logprobs(reference, replies, temperature=1.0)
-        kl += gap.sum(1).tolist()
-    estimate = mean(scores.tolist())
-    return {
-        "reward": estimate.value,
-        "reward se": standard_error(scores.tolist()),
-        "kl_nats": float(np.mean(kl)),
-        "tokens": float(np.mean([len(done.tokens) for done in completions])),
-        "ended": float(np.mean([done.ended for done in completions])),
-    }

@@ -9,7 +9,7 @@ import torch
 from torch.optim import AdamW
 
 from parley.artifacts import Workspace
-from parley.model.decoder import Decoder
+from parley.model.language_model import LanguageModel
 from parley.model.tokenizer import Tokenizer
 from parley.rlhf.batches import Row, TokenSet, chunks, epoch_batches, in_order_batches, packed_batch
 from parley.rlhf.forward import supervised_logprobs
@@ -38,7 +38,7 @@ class Rate:
 
 def maximise_likelihood(
     out: Workspace,
-    decoder: Decoder,
+    decoder: LanguageModel,
     examples: TokenSet,
     *,
     pad: int,
@@ -85,9 +85,9 @@ def document_tokens(texts: Sequence[str], tokenizer: Tokenizer, *, row_tokens: i
 
 
 @torch.no_grad()
-def total_logprob(decoder: Decoder, examples: TokenSet, *, pad: int, row_tokens: int) -> float:
+def total_logprob(decoder: LanguageModel, examples: TokenSet, *, pad: int, row_tokens: int) -> float:
     """The log-probability, in nats, of all supervised tokens together."""
-    device = str(decoder.embedding.device)
+    device = str(decoder.device)
     total = 0.0
     for rows in in_order_batches(examples, row_tokens=row_tokens, batch_tokens=max(8192, row_tokens)):
         batch = packed_batch(examples, rows, pad=pad, device=device)
@@ -95,7 +95,7 @@ def total_logprob(decoder: Decoder, examples: TokenSet, *, pad: int, row_tokens:
     return total
 
 
-def mean_loss(decoder: Decoder, examples: TokenSet, *, pad: int, row_tokens: int) -> float:
+def mean_loss(decoder: LanguageModel, examples: TokenSet, *, pad: int, row_tokens: int) -> float:
     """Mean negative log-likelihood, in nats, of the supervised tokens."""
     return -total_logprob(decoder, examples, pad=pad, row_tokens=row_tokens) / max(
         1, int(examples.mask.sum())

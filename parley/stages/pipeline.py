@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from parley.artifacts import Checkpoint, EvalReport, RankingSet, Release, RewardCheckpoint, Run, Snapshot
 from parley.errors import ConfigError
+from parley.model.hub import find_pretrained
 from parley.stages.base import fit_tokenizer, train_base
 from parley.stages.data import rankings_of, source_of, take_snapshot, world_of
 from parley.stages.evaluate import evaluate_gold, evaluate_words
+from parley.stages.judges import planned_judges, train_judges
 from parley.stages.ppo import train_ppo
+from parley.stages.pretrained import take_base, take_tokenizer
 from parley.stages.rank import collect_rankings
 from parley.stages.recipe import Recipe
 from parley.stages.release import cut_release
-from parley.stages.reward import train_reward_model
 from parley.stages.sft import train_sft
 
 
@@ -25,8 +27,7 @@ def run_recipe(recipe: Recipe, run: Run, *, until: str = "") -> Release | None:
     Finished stages are opened, not redone.
     """
     told = run.once("data", take_snapshot, source_of(recipe.data, recipe.seed))
-    vocabulary = run.once("tokenizer", fit_tokenizer, told, recipe.base)
-    base = run.once("base", train_base, told, vocabulary, recipe.chat, recipe.base)
+    base = _base(recipe, run, told)
     if until == "base":
         return None
     release = _release(recipe, run, told, base, base, (), "base")
@@ -35,6 +36,16 @@ def run_recipe(recipe: Recipe, run: Run, *, until: str = "") -> Release | None:
         return release
     release = _release(recipe, run, told, sft, sft, (base,), "sft")
     return _rounds(recipe, run, told, base, sft, until) or release
+
+
+def _base(recipe: Recipe, run: Run, told: Snapshot) -> Checkpoint:
+    """Pretrained here, or taken as somebody else pretrained it."""
+    if recipe.base.from_:
+        pretrained = find_pretrained(recipe.base.from_)
+        run.once("tokenizer", take_tokenizer, pretrained)
+        return run.once("base", take_base, told, pretrained, recipe.chat, recipe.base)
+    vocabulary = run.once("tokenizer", fit_tokenizer, told, recipe.base)
+    return run.once("base", train_base, told, vocabulary, recipe.chat, recipe.base)
 
 
 def planned(recipe: Recipe, *, until: str = "") -> tuple[str, ...]:
@@ -47,7 +58,7 @@ def planned(recipe: Recipe, *, until: str = "") -> tuple[str, ...]:
     for number in range(1, len(recipe.rounds) + 1):
         ranked = recipe.data.source == "microworld" or number > 1
         labels += [f"rank {number}"] if ranked else []
-        labels += [f"reward {number}"] + ([] if until == "reward" else [f"ppo {number}"])
+        labels += planned_judges(recipe, number) + ([] if until == "reward" else [f"ppo {number}"])
         if until in ("reward", "ppo"):
             return tuple(labels)
         labels += [f"evaluate ppo-{number}", f"release ppo-{number}"]
@@ -66,7 +77,7 @@ def _rounds(
             collected += (run.once(f"rank {number}", collect_rankings, policy, told, config.rank),)
         elif not any(True for _ in rankings_of(told)):
             raise ConfigError("the data section names no rankings, and files hold nobody who could rank")
-        reward = run.once(f"reward {number}", train_reward_model, base, sft, told, collected, config.reward)
+        reward = train_judges(recipe, run, told, base, sft, collected, number)
         if until == "reward":
             return release
         before, policy = policy, run.once(f"ppo {number}", train_ppo, policy, sft, reward, told, config.ppo)

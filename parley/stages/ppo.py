@@ -6,14 +6,14 @@ shape rewards with the KL to the reference, estimate advantages, update policy a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from typing import Final, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim import AdamW
 
 from parley.artifacts import Checkpoint, RewardCheckpoint, Snapshot, Workspace
@@ -22,20 +22,25 @@ from parley.engine.sampler import Completion, sample
 from parley.errors import ConfigError, InvariantError
 from parley.evals.statistics import standard_error
 from parley.labels import Prompt
+from parley.model.adapters import AdaptedModel, AdapterConfig, SharedTrunk
 from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
-from parley.model.decoder import Decoder
 from parley.model.heads import ValueModel
-from parley.model.reward_checkpoint import load_reward
+from parley.model.language_model import LanguageModel
 from parley.rlhf.advantages import explained_variance
 from parley.rlhf.batches import TokenSet, permutation, reply_batch
+from parley.rlhf.control import adapted_price
+from parley.rlhf.copies import WeightCopy
 from parley.rlhf.exchanges import history_tokens
-from parley.rlhf.forward import policy_logprobs, score_all, state_values
+from parley.rlhf.forward import over_replies, policy_logprobs, state_values
 from parley.rlhf.guards import group_means, guard_starts, watch
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
 from parley.rlhf.losses import ppo_policy_loss, ppo_value_loss
-from parley.rlhf.rollout import PpoBatch, RolloutBatch, estimate, final_scores, rollout_tokens
+from parley.rlhf.rollout import NoEnd, PpoBatch, RolloutBatch, estimate, final_scores, rollout_tokens
 from parley.stages.data import gold_scores, group_of, prompts_of
+from parley.stages.ptx import Pretraining, pretraining
+from parley.stages.scores import ScoreReplies, gold_score, model_score, reply_texts
 
+PRICE: Final = "kl_coefficient"  # β, among the saved values
 RATIO_TOLERANCE: Final = {"float32": 2e-3, "bfloat16": 0.1}
 
 
@@ -64,6 +69,10 @@ class PpoConfig:
     """First steps in which only the critic learns (rule P20)."""
     kl_coefficient: float = 0.08
     """β: price of one nat of KL to the reference, in units of normalised score."""
+    kl_target_nats: float = 0.0
+    """KL of a reply that β is adapted to hold, from `kl_coefficient` on (rule P6); 0 keeps β as it is."""
+    kl_horizon: float = 10_000.0
+    """Replies over which β would change by its own size where the KL is far off its target."""
     kl_budget_nats: float = 0.0
     """Mean KL of a reply at which training stops, with the policy that reached it; 0 is no limit."""
     guard_drop: float = 0.0
@@ -87,8 +96,25 @@ class PpoConfig:
     """Replies of the reference that this is measured on."""
     score_limit: float = 4.0
     """Scores beyond are cut off, in normalised units."""
+    no_end: NoEnd = "replace"
+    """What becomes of the score of a reply that never ends (rule P16): it is replaced by `no_end_score`
+    in normalised units, or in the reward model's own (`replace-raw`), or that is added to it."""
     no_end_score: float = -2.0
-    """Score of a reply that never ends, in normalised units (rule P16)."""
+    """Score of a reply that never ends, or what is added to it."""
+    ema_decay: float = 0.0
+    """Of the moving average of the policy's weights over steps, which is what the stage gives (rule P21;
+    InstructGPT: 0.992); 0 gives the last weights."""
+    ptx_coefficient: float = 0.0
+    """γ: weight of pretraining's gradient in every policy step (rule P22); 0 leaves it out."""
+    ptx_examples: int = 8
+    """Pieces of documents in a minibatch for each of its replies."""
+    ptx_tokens: int = 0
+    """Tokens of documents in a minibatch instead, whatever its replies; 0 counts by replies."""
+    ptx_row_tokens: int = 128
+    """Tokens of a piece at most."""
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    """Low-rank adapters for policy and critic, on one trunk with the reference; the checkpoint holds the
+    policy's merged."""
 
     def __post_init__(self) -> None:
         check_bounds(self, steps=(1, inf), batch=(2, inf), epochs=(1, inf), minibatches=(1, self.batch // 2))
@@ -97,10 +123,20 @@ class PpoConfig:
         check_bounds(self, clip=(1e-6, 1), value_clip=(1e-6, inf))
         check_bounds(self, trace_decay=(0, 1), temperature=(1e-3, inf), max_new_tokens=(1, inf))
         check_bounds(self, max_prompt_tokens=(8, inf), normalising_replies=(2, inf), score_limit=(0, inf))
-        check_bounds(self, no_end_score=(-inf, inf))
+        check_bounds(self, no_end_score=(-inf, inf), kl_target_nats=(0, inf), kl_horizon=(1, inf))
+        check_bounds(self, ema_decay=(0, 1), ptx_coefficient=(0, inf), ptx_examples=(1, inf))
+        check_bounds(self, ptx_tokens=(0, inf), ptx_row_tokens=(8, inf))
+        if self.kl_target_nats and not self.kl_coefficient:
+            raise ValueError("kl_target_nats needs a kl_coefficient above 0 to begin with")
+        if self.ema_decay == 1:
+            raise ValueError("ema_decay 1 would give the policy as it was; it is below 1")
 
-
-ScoreReplies = Callable[[Sequence[Prompt], TokenSet, Sequence[Completion]], Tensor]
+    @property
+    def ptx_pieces(self) -> int:
+        """Pieces of documents in a minibatch."""
+        if self.ptx_tokens:
+            return max(1, self.ptx_tokens // self.ptx_row_tokens)
+        return self.ptx_examples * -(-self.batch // self.minibatches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +144,11 @@ class Models:
     """Everything that a step passes through. Policy and value learn; the reference never does."""
 
     policy: LoadedModel
-    reference: Decoder
+    reference: LanguageModel
     value: ValueModel
     score: ScoreReplies
     told: Snapshot
+    ptx: Pretraining | None
 
 
 def train_ppo(
@@ -131,7 +168,9 @@ def train_ppo(
         "policy": adam(models.policy.decoder.parameters(), eps=1e-5),
         "value": adam(models.value.parameters(), eps=1e-5),
     }
+    average = WeightCopy(models.policy.decoder) if config.ema_decay else None
     modules = {"policy": models.policy.decoder, "value": models.value}
+    modules |= {"average": average} if average else {}
     state = SavedSteps(out, modules, optimizers)
     if "score_mean" not in state.values:
         state.values |= _reference_scores(out, models, prompts, config)
@@ -144,8 +183,16 @@ def train_ppo(
         if fallen or (config.kl_budget_nats and figures["kl_nats"] > config.kl_budget_nats):
             state.report(state.step + 1, figures)
             break
-        figures |= _update(out, models, rollout, optimizers, config, step)
+        price = state.values.get(PRICE, config.kl_coefficient)
+        figures |= _update(out, models, rollout, optimizers, config, step, price)
+        if config.kl_target_nats:
+            figures["kl_coefficient"] = price
+            state.values[PRICE] = _next_price(price, figures["kl_nats"], config)
+        if average:
+            average.average(models.policy.decoder, decay=config.ema_decay)
         state.report(config.steps, figures)
+    if average:
+        average.give(models.policy.decoder)
     save_checkpoint(out.path, models.policy.decoder, models.policy.tokenizer, models.policy.chat_format)
     return out.seal(Checkpoint, _headline(out))
 
@@ -158,14 +205,52 @@ def _load(
     told: Snapshot,
     config: PpoConfig,
 ) -> Models:
-    policy = load_checkpoint(start.path, out.plan)
+    policy, frozen, critic = _learners(out, start, reference, config.adapters)
     _check_room(policy, config)
-    frozen = load_checkpoint(reference.path, out.plan).decoder.requires_grad_(False)
-    value = ValueModel(load_checkpoint(reference.path, out.plan).decoder).to(out.plan.device)
+    value = ValueModel(critic).to(out.plan.device)
+    needed = config.max_prompt_tokens + config.max_new_tokens
     score = (
-        _gold_score(told, policy) if config.reward == "gold" else _model_score(out, reward, policy, config)
+        gold_score(told, policy)
+        if config.reward == "gold"
+        else model_score(out, reward, policy, num_tokens=needed)
     )
-    return Models(policy, frozen, value, score, told)
+    return Models(policy, frozen, value, score, told, _ptx(out, policy, told, config))
+
+
+def _learners(
+    out: Workspace, start: Checkpoint, reference: Checkpoint, adapters: AdapterConfig
+) -> tuple[LoadedModel, LanguageModel, LanguageModel]:
+    """Policy, reference and the critic's trunk: three models, or with adapters one that they share (two
+    where the policy does not start from the reference)."""
+    policy = load_checkpoint(start.path, out.plan)
+    frozen = load_checkpoint(reference.path, out.plan).decoder.requires_grad_(False)
+    if not adapters.rank:
+        return policy, frozen, load_checkpoint(reference.path, out.plan).decoder
+    generator = torch.Generator().manual_seed(out.seed_for("adapters"))
+    trunk = SharedTrunk(frozen)
+    own = trunk if start.digest == reference.digest else SharedTrunk(policy.decoder)
+    policy = replace(policy, decoder=AdaptedModel(own, adapters, generator))
+    return policy, frozen, AdaptedModel(trunk, adapters, generator)
+
+
+def _ptx(out: Workspace, policy: LoadedModel, told: Snapshot, config: PpoConfig) -> Pretraining | None:
+    """Only where it is asked for: without it PPO is plain, bit for bit."""
+    if not config.ptx_coefficient:
+        return None
+    return pretraining(
+        told,
+        policy,
+        coefficient=config.ptx_coefficient,
+        row_tokens=config.ptx_row_tokens,
+        needed=config.steps * config.epochs * config.minibatches * config.ptx_pieces,
+        seed=out.seed_for("pretraining"),
+    )
+
+
+def _next_price(price: float, kl_nats: float, config: PpoConfig) -> float:
+    return adapted_price(
+        price, kl_nats, target_nats=config.kl_target_nats, replies=config.batch, horizon=config.kl_horizon
+    )
 
 
 def _check_room(policy: LoadedModel, config: PpoConfig) -> None:
@@ -174,54 +259,17 @@ def _check_room(policy: LoadedModel, config: PpoConfig) -> None:
         raise ConfigError(
             f"ppo: max_prompt_tokens and max_new_tokens make {needed} tokens together, the model's context has {room}"
         )
-
-
-def _model_score(
-    out: Workspace, reward: RewardCheckpoint, policy: LoadedModel, config: PpoConfig
-) -> ScoreReplies:
-    """The reward model's own scores of the very tokens that were sampled (rule P24).
-
-    It must be able to read as much as the policy writes, in the same tokens (rule P26).
-    """
-    loaded = load_reward(reward.path, out.plan)
-    needed = config.max_prompt_tokens + config.max_new_tokens
-    if loaded.context < needed:
-        raise ConfigError(
-            f"the reward model reads {loaded.context} tokens, PPO makes up to {needed}: "
-            "raise reward.context, or lower ppo's limits"
-        )
-    if loaded.tokenizer.digest != policy.tokenizer.digest:
-        raise ConfigError(
-            "the reward model has another tokenizer than the policy: train it on this run's SFT model"
-        )
-
-    def score(prompts: Sequence[Prompt], examples: TokenSet, completions: Sequence[Completion]) -> Tensor:
-        del prompts, completions
-        return score_all(loaded.model, examples, pad=policy.tokenizer.pad)
-
-    return score
-
-
-def _gold_score(told: Snapshot, policy: LoadedModel) -> ScoreReplies:
-    """The world's utility of each reply's text."""
-
-    def score(prompts: Sequence[Prompt], examples: TokenSet, completions: Sequence[Completion]) -> Tensor:
-        del examples
-        gold = gold_scores(told, prompts, reply_texts(policy, completions))
-        if gold is None:
-            raise ConfigError("ppo.reward: gold needs a world with exact truth; real data has none")
-        return torch.tensor(gold, dtype=torch.float32, device=policy.decoder.embedding.device)
-
-    return score
-
-
-def reply_texts(policy: LoadedModel, completions: Sequence[Completion]) -> list[str]:
-    """Each reply as people see it."""
-    return [policy.tokenizer.decode(done.tokens) for done in completions]
+    if config.ptx_coefficient and config.ptx_row_tokens > room:
+        raise ConfigError(f"ppo: ptx_row_tokens is {config.ptx_row_tokens}, the model's context has {room}")
 
 
 def _sampled(
-    out: Workspace, decoder: Decoder, models: Models, prompts: Sequence[Prompt], seed: int, config: PpoConfig
+    out: Workspace,
+    decoder: LanguageModel,
+    models: Models,
+    prompts: Sequence[Prompt],
+    seed: int,
+    config: PpoConfig,
 ) -> tuple[TokenSet, list[Completion]]:
     histories = [
         history_tokens(models.policy, prompt.conversation, max_tokens=config.max_prompt_tokens)
@@ -267,22 +315,23 @@ def _roll_out(
     """One batch of replies with everything known about them, and its figures."""
     seed = out.seed_for("rollout", step)
     examples, completions = _sampled(out, models.policy.decoder, models, prompts, seed, config)
-    pad = models.policy.tokenizer.pad
-    replies = reply_batch(examples, range(len(examples)), pad=pad, device=out.plan.device)
+    everywhere = partial(over_replies, examples, pad=models.policy.tokenizer.pad, device=out.plan.device)
+    logprobs = partial(policy_logprobs, temperature=config.temperature)
     raw = models.score(prompts, examples, completions)
     ended = [done.ended for done in completions]
     scores = final_scores(
         (raw - values["score_mean"]) / values["score_deviation"],
         ended,
-        no_end_score=config.no_end_score,
+        no_end_score=_no_end_score(values, config),
         limit=config.score_limit,
+        no_end=config.no_end,
     )
     rollout = RolloutBatch(
         examples,
-        replies.mask,
-        policy_logprobs(models.policy.decoder, replies, temperature=config.temperature),
-        policy_logprobs(models.reference, replies, temperature=config.temperature),
-        state_values(models.value, replies),
+        everywhere(lambda replies: replies.mask),
+        everywhere(partial(logprobs, models.policy.decoder)),
+        everywhere(partial(logprobs, models.reference)),
+        everywhere(partial(state_values, models.value)),
         scores,
     )
     figures = {
@@ -297,6 +346,13 @@ def _roll_out(
     return rollout, figures
 
 
+def _no_end_score(values: dict[str, float], config: PpoConfig) -> float:
+    """In normalised units."""
+    if config.no_end != "replace-raw":
+        return config.no_end_score
+    return (config.no_end_score - values["score_mean"]) / values["score_deviation"]
+
+
 def _update(
     out: Workspace,
     models: Models,
@@ -304,18 +360,20 @@ def _update(
     optimizers: dict[str, AdamW],
     config: PpoConfig,
     step: int,
+    kl_coefficient: float,
 ) -> dict[str, float]:
     """Policy and critic on one rollout, a fresh order in every pass (rule P23)."""
     share = scheduled("linear", step, config.steps, warmup=config.warmup)
     set_rate(optimizers["policy"], config.rate * share)
     set_rate(optimizers["value"], config.value_rate * share)
-    ppo = estimate(rollout, kl_coefficient=config.kl_coefficient, trace_decay=config.trace_decay)
+    ppo = estimate(rollout, kl_coefficient=kl_coefficient, trace_decay=config.trace_decay)
     seen: list[dict[str, float]] = []
     for epoch in range(config.epochs):
         order = permutation(len(rollout.scores), seed=out.seed_for("minibatches", step * 1000 + epoch))
         for rows in np.array_split(order, config.minibatches):
             first = not seen
-            seen.append(_minibatch(models, ppo, rows.tolist(), optimizers, config, step))
+            number = step * config.epochs * config.minibatches + len(seen)
+            seen.append(_minibatch(models, ppo, rows.tolist(), optimizers, config, step, number))
             if first:
                 _check_first_ratio(seen[0]["ratio_gap"], out, step)
     figures = {name: float(np.mean([item[name] for item in seen])) for name in seen[0] if name != "ratio_gap"}
@@ -330,6 +388,7 @@ def _minibatch(
     optimizers: dict[str, AdamW],
     config: PpoConfig,
     step: int,
+    number: int,
 ) -> dict[str, float]:
     device, pad = str(ppo.advantages.device), models.policy.tokenizer.pad
     replies = reply_batch(ppo.rollout.examples, rows, pad=pad, device=device)
@@ -339,7 +398,8 @@ def _minibatch(
     logprobs = policy_logprobs(models.policy.decoder, replies, temperature=config.temperature)
     policy = ppo_policy_loss(logprobs, old, advantages, replies.mask, clip=config.clip)
     if step >= config.value_only_steps:
-        descend(optimizers["policy"], policy.loss, clip_norm=1.0)
+        ptx = [models.ptx.loss(models.policy, number=number, count=config.ptx_pieces)] if models.ptx else []
+        descend(optimizers["policy"], policy.loss, *ptx, clip_norm=1.0)
     value = ppo_value_loss(
         state_values(models.value, replies),
         ppo.rollout.values[chosen, :width],

@@ -51,6 +51,9 @@ class Recipe:
     """Tokenizer and pretraining."""
     sft: SftConfig = field(default_factory=SftConfig)
     """Supervised fine-tuning."""
+    reward_base: BaseConfig | None = None
+    """Another base, with the policy's tokenizer, for a second reward model in every round; `reward.from`
+    says which of the two PPO obeys."""
     rounds: tuple[Round, ...] = (Round(),)
     """Rankings, reward model and PPO, once a round."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -69,7 +72,8 @@ class Recipe:
 def _check_sizes(recipe: Recipe) -> None:
     """What would come out only after minutes of training."""
     base, evaluate = recipe.base, recipe.evaluate
-    if base.width % base.heads or (base.width // base.heads) % 2 or base.heads % base.kv_heads:
+    odd = base.width % base.heads or (base.width // base.heads) % 2 or base.heads % base.kv_heads
+    if odd and not base.from_:
         raise ValueError("base: width must split into heads of even size, and heads into groups by kv_heads")
     rows = {"sft.row_tokens": recipe.sft.row_tokens}
     rows["evaluate's max_prompt_tokens and max_new_tokens"] = (
@@ -87,6 +91,20 @@ def _check_sizes(recipe: Recipe) -> None:
     for name, needed in rows.items():
         if needed > base.max_positions:
             raise ValueError(f"{name}: {needed} tokens, base.max_positions is {base.max_positions}")
+    _check_reward_base(recipe)
+
+
+def _check_reward_base(recipe: Recipe) -> None:
+    """Whoever asks for the larger reward model says how large; it reads as much as the smaller one."""
+    other = recipe.reward_base
+    for number, entry in enumerate(recipe.rounds, start=1):
+        if other is None and entry.reward.from_ == "larger":
+            raise ValueError(f"round {number}: reward.from is larger, and there is no section reward_base")
+        needed = max(entry.reward.context, recipe.sft.row_tokens)
+        if other is not None and needed > other.max_positions:
+            raise ValueError(
+                f"round {number}: {needed} tokens, reward_base.max_positions is {other.max_positions}"
+            )
 
 
 def _tokens(section: RankConfig | PpoConfig) -> int:

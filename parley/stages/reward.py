@@ -7,13 +7,15 @@ token is to the frozen base and SFT models (`model.heads.surprise`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch.optim import AdamW
 
 from parley.artifacts import Checkpoint, RankingSet, RewardCheckpoint, Snapshot, Workspace
 from parley.config import check_bounds
@@ -21,14 +23,16 @@ from parley.errors import ConfigError
 from parley.evals.reward_accuracy import accuracies
 from parley.labels import Demonstration, Ranking
 from parley.model.checkpoint import LoadedModel, load_checkpoint
-from parley.model.heads import RewardModel
-from parley.model.reward_checkpoint import LoadedReward, save_reward
+from parley.model.decoder import Layer
+from parley.model.dropout import dropout, residual_parts
+from parley.model.heads import Pooling, RewardEnsemble, RewardModel
+from parley.model.reward_checkpoint import LoadedReward, load_reward, save_reward
 from parley.rlhf.batches import TokenSet, permutation
 from parley.rlhf.exchanges import exchange_tokens
-from parley.rlhf.forward import reward_scores, score_all
-from parley.rlhf.groups import RankedReplies, group_batch, ranked_replies
+from parley.rlhf.forward import score_all
+from parley.rlhf.groups import RankedReplies, ranked_replies
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
-from parley.rlhf.losses import RankingLoss, ranking_loss
+from parley.rlhf.preference import STALE, EarlyStopping, preference_loss, unseen_loss
 from parley.stages.data import demonstrations_of, rankings_of
 
 
@@ -36,6 +40,11 @@ from parley.stages.data import demonstrations_of, rankings_of
 class RewardConfig:
     """Training of the reward model."""
 
+    from_: Literal["policy", "larger"] = "policy"
+    """Whose weights the one that PPO obeys starts from: the policy's own SFT model, or that of the
+    recipe's `reward_base`."""
+    ensemble: int = 1
+    """Models trained alike but for head and order; the score is their mean."""
     readers: tuple[Literal["base", "sft"], ...] = ("base", "sft")
     """Frozen models whose surprise at each token the reward model reads."""
     epochs: int = 1
@@ -56,53 +65,182 @@ class RewardConfig:
     """Weight of the mean squared score, which keeps scores near 0."""
     centring: int = 256
     """Demonstrations whose mean score becomes 0 (rule R5)."""
+    pooling: Pooling = "last"
+    """What the head reads: the state at the reply's last token, or the mean over the reply's states
+    beside it (`last+mean`)."""
+    language_weight: float = 0.0
+    """Weight of the negative log-likelihood, in nats a token, of each ranking's best replies."""
+    dropout: float = 0.0
+    """Share of what attention, MLPs and the head's hidden layer put out that is dropped in training."""
+    frozen_layers: int = 0
+    """Lowest blocks that keep the SFT model's weights, the embedding with them; 0 lets all learn."""
+    validation_share: float = 0.0
+    """Share of the training rankings, by prompt, that nothing is learnt from: the weights with the
+    lowest loss on it are kept. 0 keeps the last weights."""
+    validate_every: int = 0
+    """Steps between two looks at it; 0 looks once an epoch."""
+    patience: int = 0
+    """Looks without a better loss after which training stops; 0 never stops."""
 
     def __post_init__(self) -> None:
-        check_bounds(self, epochs=(1, inf), batch_rankings=(1, inf), context=(16, inf), rate=(0, inf))
+        check_bounds(
+            self,
+            ensemble=(1, inf),
+            epochs=(1, inf),
+            batch_rankings=(1, inf),
+            context=(16, inf),
+            rate=(0, inf),
+        )
         check_bounds(self, warmup=(0, inf), floor=(0, 1), score_penalty=(0, inf), centring=(0, inf))
+        check_bounds(self, language_weight=(0, inf), dropout=(0, 0.9), frozen_layers=(0, inf))
+        check_bounds(self, validation_share=(0, 0.9), validate_every=(0, inf), patience=(0, inf))
+        if (self.validate_every or self.patience) and not self.validation_share:
+            raise ValueError("validate_every and patience need a validation_share to look at")
 
 
 def train_reward_model(
     out: Workspace,
+    trunk: Checkpoint,
     base: Checkpoint,
     sft: Checkpoint,
     told: Snapshot,
     collected: tuple[RankingSet, ...],
     config: RewardConfig,
 ) -> RewardCheckpoint:
-    """A reward model from the SFT weights, trained on what people ranked and what was collected."""
-    policy = load_checkpoint(sft.path, out.plan)
+    """A reward model from the weights of `trunk` (the SFT model, or a larger one fine-tuned like it),
+    trained on what people ranked and what was collected."""
+    policy = load_checkpoint(trunk.path, out.plan)
     readers = {"base": base, "sft": sft}
-    model = _fresh(out, policy, [readers[name] for name in config.readers])
+    model = _fresh(out, policy, [readers[name] for name in config.readers], config)
     rankings = [*rankings_of(told), *(ranking for part in collected for ranking in rankings_of(part))]
-    groups = ranked_replies([r for r in rankings if r.comparisons()], policy, context=config.context)
-    if not len(groups):
+    seen, unseen = _apart([r for r in rankings if r.comparisons()], out.seed, config.validation_share)
+    if not seen:
         raise ConfigError("there are no rankings with untied pairs to train a reward model on")
-    _train(out, model, groups, policy.tokenizer.pad, config)
+    if config.validation_share and not unseen:
+        raise ConfigError(
+            f"reward.validation_share {config.validation_share:g} of {len(seen)} rankings is none: raise it"
+        )
+    groups, watched = (ranked_replies(part, policy, context=config.context) for part in (seen, unseen))
+    figures = _train(out, model, groups, watched, policy.tokenizer.pad, config)
     loaded = LoadedReward(model, policy.tokenizer, policy.chat_format, config.context)
-    _centre(out, loaded, list(demonstrations_of(told)), config.centring)
+    model.shift += _mean_score(out, loaded, list(demonstrations_of(told)), config.centring)
     save_reward(out.path, loaded)
-    return out.seal(RewardCheckpoint, {"rankings": float(len(groups)), **_held_out(loaded, told, collected)})
+    return out.seal(
+        RewardCheckpoint,
+        {"rankings": float(len(groups)), **figures, **_held_out(loaded, told, collected)},
+    )
 
 
-def _fresh(out: Workspace, policy: LoadedModel, readers: Sequence[Checkpoint]) -> RewardModel:
+def join_reward_models(
+    out: Workspace,
+    members: tuple[RewardCheckpoint, ...],
+    told: Snapshot,
+    collected: tuple[RankingSet, ...],
+) -> RewardCheckpoint:
+    """One reward model out of several: its score is the mean of theirs."""
+    loaded = [load_reward(member.path, out.plan) for member in members]
+    joined = replace(loaded[0], model=RewardEnsemble([one for part in loaded for one in part.members]))
+    save_reward(out.path, joined)
+    return out.seal(RewardCheckpoint, {"members": float(len(members)), **_held_out(joined, told, collected)})
+
+
+def _fresh(
+    out: Workspace, policy: LoadedModel, readers: Sequence[Checkpoint], config: RewardConfig
+) -> RewardModel:
     """The trunk is the policy's own decoder: the policy itself is not needed afterwards."""
     torch.manual_seed(out.seed_for("head"))
-    frozen = [load_checkpoint(reader.path, out.plan).decoder for reader in readers]
-    return RewardModel(policy.decoder, frozen).to(out.plan.device)
+    loaded = [load_checkpoint(reader.path, out.plan) for reader in readers]
+    if any(reader.tokenizer.digest != policy.tokenizer.digest for reader in loaded):
+        raise ConfigError(
+            "the reward model's base has another tokenizer than the policy: give reward_base the same one"
+        )
+    frozen = [reader.decoder for reader in loaded]
+    model = RewardModel(policy.decoder, frozen, pooling=config.pooling).to(out.plan.device)
+    if config.frozen_layers:
+        _freeze(model, config.frozen_layers)
+    return model
 
 
-def _train(out: Workspace, model: RewardModel, groups: RankedReplies, pad: int, config: RewardConfig) -> None:
+def _freeze(model: RewardModel, count: int) -> None:
+    layers = [module for module in model.trunk.modules() if isinstance(module, Layer)]
+    if count > len(layers):
+        raise ConfigError(f"reward.frozen_layers is {count}, the model has {len(layers)} layers of our own")
+    model.trunk.embedding.requires_grad_(False)
+    for layer in layers[:count]:
+        layer.requires_grad_(False)
+
+
+def _apart(rankings: Sequence[Ranking], seed: int, share: float) -> tuple[list[Ranking], list[Ranking]]:
+    """Rankings to learn from and those to watch, split by their prompts' first words of a user."""
+    seen: list[Ranking] = []
+    unseen: list[Ranking] = []
+    for ranking in rankings:
+        first = next((m.text for m in ranking.prompt.messages if m.role == "user"), "")
+        number = int.from_bytes(hashlib.sha256(f"{seed}/validation/{first}".encode()).digest()[:4], "big")
+        (unseen if number < share * 2**32 else seen).append(ranking)
+    return seen, unseen
+
+
+def _train(
+    out: Workspace,
+    model: RewardModel,
+    groups: RankedReplies,
+    unseen: RankedReplies,
+    pad: int,
+    config: RewardConfig,
+) -> dict[str, float]:
     batches = list(_batches(out, len(groups), config))
     optimizer = adam(model.parameters(), weight_decay=config.weight_decay)
-    state = SavedSteps(out, {"model": model}, {"model": optimizer})
+    best = _early_stopping(model, unseen, pad, config, len(batches) // config.epochs)
+    kept = {"best": best.copy} if best else {}
+    state = SavedSteps(out, {"model": model, **kept}, {"model": optimizer})
     for step in state.steps(len(batches)):
+        if best and best.exhausted(state.values):
+            break
         share = scheduled("cosine", step, len(batches), warmup=config.warmup, floor=config.floor)
         set_rate(optimizer, config.rate * share)
-        result, scores = _loss(model, groups, batches[step], pad, out.plan.device)
-        descend(optimizer, result.loss + config.score_penalty * (scores**2).mean(), clip_norm=1.0)
-        figures = {"loss": result.loss.item(), "accuracy": result.accuracy.item()}
-        state.report(len(batches), figures)
+        figures = _step(out, model, groups, batches[step], optimizer, pad, config, step)
+        looked = best.look(step, len(batches), state.values) if best else {}
+        state.report(len(batches), figures | looked)
+    if best:
+        best.finish()
+    return {name: value for name, value in state.values.items() if name != STALE}
+
+
+def _early_stopping(
+    model: RewardModel, unseen: RankedReplies, pad: int, config: RewardConfig, steps_an_epoch: int
+) -> EarlyStopping | None:
+    """None where nothing was kept out: the last weights are taken."""
+    if not len(unseen):
+        return None
+    every = config.validate_every or steps_an_epoch
+    measure = partial(unseen_loss, model, unseen, pad=pad)
+    return EarlyStopping(model, measure, every=every, patience=config.patience)
+
+
+def _step(
+    out: Workspace,
+    model: RewardModel,
+    groups: RankedReplies,
+    chosen: list[int],
+    optimizer: AdamW,
+    pad: int,
+    config: RewardConfig,
+    step: int,
+) -> dict[str, float]:
+    noisy = [*residual_parts(model.trunk), model.hidden]
+    with dropout(noisy, config.dropout, seed=out.seed_for("dropout", step)):
+        loss = preference_loss(
+            model,
+            groups,
+            chosen,
+            pad=pad,
+            score_penalty=config.score_penalty,
+            language_weight=config.language_weight,
+        )
+    descend(optimizer, loss.total, clip_norm=1.0)
+    figures = {"loss": loss.ranking.loss.item(), "accuracy": loss.ranking.accuracy.item()}
+    return figures | ({"language_loss": loss.language} if config.language_weight else {})
 
 
 def _batches(out: Workspace, count: int, config: RewardConfig) -> Iterator[list[int]]:
@@ -112,38 +250,24 @@ def _batches(out: Workspace, count: int, config: RewardConfig) -> Iterator[list[
         yield from (order[n : n + config.batch_rankings] for n in range(0, count, config.batch_rankings))
 
 
-def _loss(
-    model: RewardModel, groups: RankedReplies, chosen: list[int], pad: int, device: str
-) -> tuple[RankingLoss, Tensor]:
-    batch, place = group_batch(groups, chosen, pad=pad, device=device)
-    pairs = [
-        (place[groups.replies[group][pair.better]], place[groups.replies[group][pair.worse]], n)
-        for n, group in enumerate(chosen)
-        for pair in groups.pairs[group]
-    ]
-    better, worse, owner = torch.tensor(pairs, device=device).T
-    scores = reward_scores(model, batch)
-    return ranking_loss(scores, better, worse, owner, num_groups=len(chosen)), scores
-
-
-def _centre(
+def _mean_score(
     out: Workspace, loaded: LoadedReward, demonstrations: Sequence[Demonstration], count: int
-) -> None:
-    """Shift the scores so that demonstrations score 0 in the mean (rule R5)."""
+) -> float:
+    """The mean score of demonstrations, which becomes 0 (rule R5)."""
     order = permutation(len(demonstrations), seed=out.seed_for("centring"))[:count]
     found = (_last_exchange(demonstrations[i], loaded) for i in order)
-    exchanges = [tokens for tokens in found if tokens]
-    examples = TokenSet.of((tokens, [False] * len(tokens)) for tokens in exchanges)
-    if len(examples):
-        loaded.model.shift += score_all(loaded.model, examples, pad=loaded.tokenizer.pad).mean()
+    examples = TokenSet.of(exchange for exchange in found if exchange[0])
+    scores = score_all(loaded.model, examples, pad=loaded.tokenizer.pad)
+    return float(scores.mean()) if len(examples) else 0.0
 
 
-def _last_exchange(demonstration: Demonstration, loaded: LoadedReward) -> list[int]:
-    """The last imitated reply to a user's turn with its history; nothing where there is none."""
+def _last_exchange(demonstration: Demonstration, loaded: LoadedReward) -> tuple[list[int], list[bool]]:
+    """The last imitated reply to a user's turn with its history, and which tokens are the reply's;
+    nothing where there is none."""
     messages = demonstration.conversation.messages
     answers = [n for n in demonstration.imitate if n and messages[n - 1].role == "user"]
     if not answers:
-        return []
+        return [], []
     history = demonstration.conversation.before(answers[-1])
     return exchange_tokens(loaded, history, messages[answers[-1]].text, context=loaded.context)
 

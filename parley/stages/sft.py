@@ -8,15 +8,17 @@ assistant turns and their stop token alone (rule S1).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
+import torch
 
 from parley.artifacts import Checkpoint, Snapshot, Workspace
 from parley.config import check_bounds
 from parley.errors import ConfigError, DataError
 from parley.labels import Demonstration
+from parley.model.adapters import AdapterConfig, adapted
 from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
 from parley.model.render import Rendered, render_all, with_system
 from parley.rlhf.batches import TokenSet
@@ -47,6 +49,8 @@ class SftConfig:
     """AdamW's decay of matrices."""
     max_steps: int = 0
     """A limit on optimizer steps; 0 is none."""
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    """Low-rank adapters; the checkpoint holds them merged."""
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -58,6 +62,8 @@ class SftConfig:
 def train_sft(out: Workspace, base: Checkpoint, told: Snapshot, config: SftConfig) -> Checkpoint:
     """The base model fine-tuned on the snapshot's demonstrations."""
     model = load_checkpoint(base.path, out.plan)
+    generator = torch.Generator().manual_seed(out.seed_for("adapters"))
+    model = replace(model, decoder=adapted(model.decoder, config.adapters, generator))
     demonstrations = list(demonstrations_of(told))
     examples = demonstration_tokens(demonstrations, model, row_tokens=config.row_tokens)
     if not len(examples):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from parley.dialogue import dialogue
 from parley.errors import ArtifactError
-from parley.model.checkpoint import LoadedModel, hf_weights, load_checkpoint, save_checkpoint
+from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
 from parley.model.decoder import Decoder, causal_bias
 from parley.model.render import ChatFormat, render_prompt
 from parley.model.tokenizer import Tokenizer
@@ -78,11 +78,16 @@ def test_shards_and_half_precision_are_read(saved: Path, dtype: torch.dtype) -> 
     places = {name: file for file, inside in shards.items() for name in inside}
     (saved / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}), encoding="utf-8")
     whole.unlink()
-    found = hf_weights(load_checkpoint(saved, NumericPlan()).decoder)
+    found = _native(load_checkpoint(saved, NumericPlan())).hf_weights
     assert all(torch.equal(found[name], weights[name].float()) for name in names)
     (saved / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"model-00002-of-00002.safetensors: cannot be read"):
         load_checkpoint(saved, NumericPlan())
+
+
+def _native(model: LoadedModel) -> Decoder:
+    assert isinstance(model.decoder, Decoder)
+    return model.decoder
 
 
 def _truncate(path: Path) -> None:
@@ -111,7 +116,8 @@ def _change_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Call
     [
         ("config.json", Path.unlink, "config.json: cannot be read"),
         ("config.json", _truncate, "config.json: cannot be read"),
-        ("config.json", _change_json(model_type="gpt_neox"), "'gpt_neox' is not supported"),
+        ("config.json", _change_json(model_type="gpt_nox"), "transformers cannot load it"),
+        ("config.json", _change_json(model_type="gpt_neox"), "weights do not fit config.json"),
         ("config.json", _change_json(vocab_size=100), "config.json: vocab_size 100 is smaller"),
         ("config.json", _change_json(hidden_size=32, head_dim=8), "config.json asks for"),
         ("config.json", _change_json(num_hidden_layers=3), "lacks model.layers.2"),
@@ -140,7 +146,7 @@ def test_what_is_broken_is_named(saved: Path, file: str, harm: Callable[[Path], 
 
 
 def test_pickles_are_never_opened(saved: Path, make_decoder: MakeDecoder) -> None:
-    torch.save(hf_weights(make_decoder(kv_heads=2)), saved / "pytorch_model.bin")
+    torch.save(make_decoder(kv_heads=2).hf_weights, saved / "pytorch_model.bin")
     (saved / "model.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"model.safetensors"):
         load_checkpoint(saved, NumericPlan())

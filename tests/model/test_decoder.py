@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from parley.errors import ArtifactError
 from parley.model import kernels
 from parley.model.cache import empty_cache
-from parley.model.checkpoint import hf_weights
 from parley.model.decoder import Decoder, DecoderConfig, causal_bias, count_parameters
 from parley.model.kernels import rms_norm, rotate
 from parley.numerics import AttentionPath, NumericPlan
@@ -40,7 +39,7 @@ def test_logits_are_those_of_transformers(
 
     decoder = make_decoder(kv_heads=kv_heads, tied=tied, gain=2.0).use(NumericPlan(attention=path))
     peer = LlamaForCausalLM(LlamaConfig(**decoder.config.to_hf())).eval()
-    missing, unexpected = peer.load_state_dict(hf_weights(decoder), strict=False)
+    missing, unexpected = peer.load_state_dict(decoder.hf_weights, strict=False)
     assert not unexpected
     assert missing == (["lm_head.weight"] if tied else [])
     peer.tie_weights()
@@ -201,12 +200,14 @@ def test_a_config_survives_the_hugging_face_layout() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"model_type": "gpt2"}, "'gpt2' is not supported; only 'llama'"),
+        ({"model_type": "gpt2"}, "'gpt2' is not built here, only llama, mistral"),
         ({"attention_bias": True}, "attention_bias True"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "type 'llama3'"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "type 'yarn'"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "factor must be a number"),
         ({"hidden_size": "wide"}, "hidden_size must be"),
-        ({"num_attention_heads": 5}, "does not split|is not hidden_size"),
+        ({"num_attention_heads": 5}, "5 heads do not share 4"),
+        ({"num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": None}, "does not split"),
         ({"num_key_value_heads": 3}, "do not share"),
     ],
 )

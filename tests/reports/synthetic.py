@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,18 @@ from parley.artifacts import (
 )
 from parley.evals.statistics import Estimate, mean, standard_error, wilson
 from parley.numerics import NumericPlan
+from parley.stages.hygiene.findings import (
+    HYGIENE,
+    Example,
+    FileFindings,
+    Findings,
+    Left,
+    Lengths,
+    Part,
+    People,
+    Recall,
+    save_findings,
+)
 
 HOSTILE = "<script>alert('&\"')</script>\u202e\x00 http://evil.example/<img src=x onerror=alert(1)>"
 
@@ -79,16 +91,65 @@ def gold_report(*decodings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def snapshot(
-    run: Run, *, rejects: Mapping[str, Mapping[str, int]] | None = None, version: float = 1.0
-) -> Snapshot:
+def snapshot(run: Run, *, hygiene: Findings | None = None, version: float = 1.0) -> Snapshot:
     def take_snapshot(out: Workspace, config: SftConfig) -> Snapshot:
         out.file("documents.jsonl").write_text(f'{{"text":"{config.rate}"}}\n')
-        if rejects is not None:
-            out.file("rejects.json").write_text(json.dumps(rejects))
+        if hygiene is not None:
+            save_findings(hygiene, out.file(HYGIENE))
         return out.seal(Snapshot, {"documents": 60_000.0, "documents held out": 1200.0, "prompts": 8000.0})
 
     return run.once("data", take_snapshot, SftConfig(rate=version))
+
+
+def findings(file: str, reason: str) -> Findings:
+    """Two files of dialogues: 3 rows of the second at fault for `reason`, 2 left out, 7 of 9 learnt from."""
+    left = Left(reason=reason, count=3, places=("line 2", "line 5"))
+    twice = Left(reason="duplicate", count=2, places=("line 4, as line 1", f"line 6, as {file}, line 3"))
+    clean = FileFindings(
+        section="dialogues",
+        file="ours.jsonl",
+        format="demonstrations",
+        rows=9,
+        records=9,
+        rejected=(),
+        dropped=(),
+        train=7,
+        held_out=2,
+        held_out_people=1,
+        private={"email": 4},
+        private_seen={"email": (f"{HOSTILE} ⟦xxx@xx⟧",)},
+        lengths=Lengths(turns=(2, 2, 4, 6, 8), words=(5, 10, 20, 40, 1234)),
+        examples=(Example(place="line 3", turns=(("user", HOSTILE), ("assistant", f"{reason} [email]"))),),
+    )
+    dirty = replace(
+        clean,
+        file=file,
+        rows=12,
+        rejected=(left,),
+        dropped=(twice,),
+        held_out_people=0,
+        private={},
+        private_seen={},
+        examples=(),
+    )
+    part = Part(
+        section="dialogues",
+        file="ours.jsonl",
+        available=900,
+        used=600,
+        wanted=0.75,
+        achieved=0.7532,
+        repeats=2 / 3,
+    )
+    return Findings(
+        files=(clean, dirty),
+        mix=(
+            part,
+            replace(part, file=file, available=100, used=200, wanted=0.25, achieved=0.2468, repeats=2.0),
+        ),
+        recall=(Recall(kind="email", found=97, planted=100),),
+        people=People(named=3, held_out=("bo", HOSTILE)),
+    )
 
 
 def trained(run: Run, label: str, told: Snapshot, *before: Checkpoint, rate: float = 1e-3) -> Checkpoint:
@@ -218,7 +279,7 @@ def whole_run(path: Path) -> Run:
 def words_run(path: Path) -> Run:
     """A run on people's words: SFT and PPO 1, two files with rejects."""
     run = start(path)
-    told = snapshot(run, rejects={"people.jsonl": {"no reply": 3, HOSTILE: 1}})
+    told = snapshot(run, hygiene=findings("people.jsonl", HOSTILE))
     base = trained(run, "base", told)
     sft = trained(run, "sft", told, base)
     ppo = reinforced(run, 1, sft, rewarded(run, 1, told, sft))

@@ -6,19 +6,19 @@ from importlib import resources
 
 import pytest
 
-from parley.evals.statistics import Estimate, wilson
+from parley.evals.statistics import Estimate, paired_difference, wilson
 from parley.reports import svg
 from parley.reports.figures import duration, number, percent, points, short, signed
 from parley.reports.html import join, tag, text
 from parley.reports.look import TOKENS
-from parley.reports.paired import difference, mean_rate, rate_difference
+from parley.reports.paired import mean_rate, rate_difference
 from parley.reports.values import stage_title
 from parley.reports.verdict import told_in_errors
 from tests.reports.reading import read
 
 
 def test_a_paired_difference_by_hand() -> None:
-    found = difference([0.0, 0.0, 1.0, 0.0], [1.0, 2.0, 2.0, 2.0])
+    found = paired_difference([0.0, 0.0, 1.0, 0.0], [1.0, 2.0, 2.0, 2.0])
     assert found.value == pytest.approx(1.5)
     assert found.standard_error == pytest.approx(math.sqrt(1 / 3) / 2)
     assert found.in_errors == pytest.approx(5.196, abs=1e-3)
@@ -26,8 +26,8 @@ def test_a_paired_difference_by_hand() -> None:
 
 
 def test_a_difference_without_spread_is_sure_or_nothing() -> None:
-    assert difference([0.0, 0.0], [1.0, 1.0]).in_errors == math.inf
-    assert difference([1.0, 1.0], [1.0, 1.0]).in_errors == 0.0
+    assert paired_difference([0.0, 0.0], [1.0, 1.0]).in_errors == math.inf
+    assert paired_difference([1.0, 1.0], [1.0, 1.0]).in_errors == 0.0
 
 
 def test_newcombe_s_published_example() -> None:
@@ -45,10 +45,10 @@ def test_the_mean_of_rates_is_narrower_than_each() -> None:
 
 
 def test_a_small_step_is_not_called_one() -> None:
-    assert told_in_errors(difference([0.0, 0.0], [0.5, 0.0])).endswith(
+    assert told_in_errors(paired_difference([0.0, 0.0], [0.5, 0.0])).endswith(
         "(these prompts cannot tell it from none)"
     )
-    assert told_in_errors(difference([0.0, 0.0], [1.0, 1.1])) == "+1.05, 21.0 standard errors"
+    assert told_in_errors(paired_difference([0.0, 0.0], [1.0, 1.1])) == "+1.05, 21.0 standard errors"
 
 
 @pytest.mark.parametrize(

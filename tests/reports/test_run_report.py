@@ -16,6 +16,7 @@ from tests.reports.synthetic import (
     HOSTILE,
     decoding,
     evaluated,
+    findings,
     gold_report,
     interval,
     reinforced,
@@ -183,9 +184,7 @@ def test_a_run_on_people_s_words(tmp_path: Path) -> None:
     assert "mean score of replies to unseen prompts – 0.75 0.55 to 0.95" in told
     assert "replies that came to an end – 98 %" in told
     assert "from 0.30 (first five steps) to 1.80 (last five), at 3.60 nats" in told
-    assert "people.jsonl no reply 3" in told
     assert HOSTILE.replace("\x00", "\ufffd") in "".join(page.texts)
-    assert "together 4" in told
     assert "decoded at T=1" in told
 
 
@@ -226,7 +225,7 @@ def test_a_policy_rewarded_with_the_truth_is_called_a_diagnosis(tmp_path: Path) 
 
 def test_hostile_names_and_broken_letters_break_nothing(tmp_path: Path) -> None:
     run = start(tmp_path / "bad")
-    told = snapshot(run, rejects={'"><svg onload=x>': {"\ud800 & <b>": 2}})
+    told = snapshot(run, hygiene=findings('"><svg onload=x>', "\ud800 & <b>"))
     base = trained(run, "base", told)
     report = gold_report(decoding([0.0, 1.0], {"<i>known</i>": 1, "a'\" onclick='x": 2}))
     evaluated(run, "base", base, told, report, ["\ud800 \x1b[31m </article>"])

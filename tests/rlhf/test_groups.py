@@ -51,11 +51,9 @@ def reward_model() -> RewardModel:
 
 def flat(context: int) -> TokenSet:
     return TokenSet.of(
-        (ids, [False] * len(ids))
+        exchange_tokens(SPEAKER, ranking.prompt, reply.text, context=context)
         for ranking in rankings()
-        for ids in (
-            exchange_tokens(SPEAKER, ranking.prompt, r.text, context=context) for r in ranking.replies
-        )
+        for reply in ranking.replies
     )
 
 
@@ -65,7 +63,7 @@ def test_scores_equal_those_of_the_exchanges_alone(row_tokens: int, monkeypatch:
     monkeypatch.setattr("parley.rlhf.groups.ROW_TOKENS", row_tokens)
     model, groups = reward_model(), ranked_replies(rankings(), SPEAKER, context=128)
     alone = score_all(model, flat(128), pad=PAD)
-    together = score_groups(model, groups, pad=PAD, at_once=3)
+    together = score_groups(model, groups, pad=PAD, batch_tokens=60)
     order = [index for replies in groups.replies for index in replies]
     assert alone.std() > 1e-3
     torch.testing.assert_close(together[order], alone, atol=2e-5, rtol=1e-4)

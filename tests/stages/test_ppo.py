@@ -136,7 +136,7 @@ def test_it_moves_to_the_closed_form_optimum(run: Run, monkeypatch: pytest.Monke
     def score(prompts: object, examples: object, completions: list[Completion]) -> torch.Tensor:
         return torch.tensor([float(done.tokens[0] == wanted) for done in completions])
 
-    monkeypatch.setattr(ppo, "_model_score", lambda *_: score)
+    monkeypatch.setattr(ppo, "model_score", lambda *_, **__: score)
     monkeypatch.setattr(ppo, "prompts_of", lambda *_: [prompt])
     config = PpoConfig(
         steps=70,
@@ -191,7 +191,7 @@ def test_a_guard_stops_the_round_when_one_kind_of_prompt_falls(
         return torch.tensor(sign) * 0.3 * len(seen)
 
     seen: list[int] = []
-    monkeypatch.setattr(ppo, "_model_score", lambda *_: score)
+    monkeypatch.setattr(ppo, "model_score", lambda *_, **__: score)
     monkeypatch.setattr(ppo, "group_of", lambda prompt: prompt.conversation.messages[0].text)
     config = replace(CONFIG, steps=30, batch=10, normalise=False, no_end_score=0.0, guard_drop=0.5)
     monkeypatch.setattr(ppo, "final_scores", lambda scores, ended, **_: scores)

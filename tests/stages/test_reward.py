@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,13 +17,16 @@ from parley.dialogue import Message, dialogue
 from parley.errors import ArtifactError, ConfigError
 from parley.evals.reward_accuracy import accuracies
 from parley.labels import Demonstration, Ranking, Ranks
+from parley.metrics import MetricsFile
 from parley.model.checkpoint import load_checkpoint, save_checkpoint
 from parley.model.heads import RewardModel, ValueModel
 from parley.model.render import ChatFormat
 from parley.model.reward_checkpoint import load_reward
 from parley.numerics import NumericPlan
+from parley.rlhf import loop
 from parley.rlhf.batches import TokenSet
 from parley.rlhf.forward import score_all
+from parley.stages import reward
 from parley.stages.data import demonstrations_of, rankings_of
 from parley.stages.records import demonstration_row, ranking_row, write_rows
 from parley.stages.reward import RewardConfig, _batches, _last_exchange, train_reward_model
@@ -63,7 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RewardCheckpoint,
     base, sft = (run.once(label, policy, seed) for label, seed in (("base", 1), ("sft", 2)))
     snapshot = run.once("data", told)
     config = RewardConfig(epochs=4, batch_rankings=4, rate=3e-3, warmup=2)
-    return run.once("reward 1", train_reward_model, base, sft, snapshot, (), config), snapshot
+    return run.once("reward 1", train_reward_model, sft, base, sft, snapshot, (), config), snapshot
 
 
 def test_it_learns_which_answer_people_prefer(trained: tuple[RewardCheckpoint, Snapshot]) -> None:
@@ -78,7 +82,7 @@ def test_demonstrations_score_zero_in_the_mean(trained: tuple[RewardCheckpoint, 
     """R5, after loading: the shift is part of the artifact."""
     loaded = load_reward(trained[0].path, PLAN)
     shown = [_last_exchange(item, loaded) for item in demonstrations_of(trained[1])]
-    examples = TokenSet.of((ids, [False] * len(ids)) for ids in shown)
+    examples = TokenSet.of(shown)
     assert score_all(loaded.model, examples, pad=loaded.tokenizer.pad).mean().item() == pytest.approx(
         0, abs=1e-5
     )
@@ -88,7 +92,8 @@ def test_a_shift_changes_no_comparison(trained: tuple[RewardCheckpoint, Snapshot
     loaded = load_reward(trained[0].path, PLAN)
     rankings = list(rankings_of(trained[1], held_out=True))
     before = accuracies(loaded, rankings)
-    loaded.model.shift += 7.0
+    (member,) = loaded.members
+    member.shift += 7.0
     assert accuracies(loaded, rankings) == before
 
 
@@ -116,7 +121,9 @@ def test_without_rankings_there_is_nothing_to_learn(tmp_path: Path) -> None:
     run = Run(tmp_path / "run", seed=1, plan=PLAN)
     base = run.once("base", policy, 1)
     with pytest.raises(ConfigError, match="no rankings"):
-        run.once("reward", train_reward_model, base, base, Snapshot(tmp_path, "x", {}), (), RewardConfig())
+        run.once(
+            "reward", train_reward_model, base, base, base, Snapshot(tmp_path, "x", {}), (), RewardConfig()
+        )
 
 
 def test_heads_start_as_they_should() -> None:
@@ -138,3 +145,93 @@ def test_every_ranking_is_seen_once_an_epoch_and_never_split(tmp_path: Path) -> 
     assert sorted(chain(*batches[:5])) == sorted(chain(*batches[5:])) == list(range(23))
     assert batches[:5] != batches[5:]
     assert list(_batches(replace(out, seed=9), 23, RewardConfig(batch_rankings=5))) != batches[:5]
+
+
+LEARNING = RewardConfig(
+    epochs=3,
+    batch_rankings=4,
+    rate=2e-3,
+    warmup=2,
+    pooling="last+mean",
+    language_weight=0.1,
+    dropout=0.1,
+    frozen_layers=1,
+    validation_share=0.3,
+    validate_every=4,
+)
+
+
+def learnt(path: Path, config: RewardConfig) -> RewardCheckpoint:
+    run = Run(path, seed=1, plan=PLAN)
+    base, sft = (run.once(label, policy, seed) for label, seed in (("base", 1), ("sft", 2)))
+    return run.once("reward 1", train_reward_model, sft, base, sft, run.once("data", told), (), config)
+
+
+def test_every_option_at_once_learns_and_survives_a_kill_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C1 with pooling, language term, dropout, frozen layers and early stopping."""
+    whole = learnt(tmp_path / "whole", LEARNING)
+    assert whole.figures["accuracy"] == 1.0
+    assert whole.figures["rankings"] < 40, "the part that is watched is not learnt from"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_SECONDS", 0.0)
+        patch.setattr(loop, "SAVE_SHARE", 1e9)
+        step = reward._step
+
+        def killed(*args: Any) -> dict[str, float]:
+            if args[-1] == 14:
+                raise KeyboardInterrupt
+            return step(*args)
+
+        patch.setattr(reward, "_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            learnt(tmp_path / "cut", LEARNING)
+    assert learnt(tmp_path / "cut", LEARNING).digest == whole.digest
+
+
+def test_the_weights_with_the_lowest_loss_on_the_watched_part_are_kept(tmp_path: Path) -> None:
+    done = learnt(tmp_path, replace(LEARNING, validate_every=2))
+    rows = MetricsFile(done.path / "metrics.jsonl").rows()
+    losses = {row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}
+    assert done.figures["best validation loss"] == min(losses.values())
+    assert losses[done.figures["best step"]] == min(losses.values())
+
+
+def test_frozen_layers_and_embeddings_stay_as_they_were(tmp_path: Path) -> None:
+    done = learnt(tmp_path, replace(LEARNING, validation_share=0.0, validate_every=0))
+    trunk, before = load_reward(done.path, PLAN).members[0].trunk, tiny_decoder(2)
+    same = {
+        name: torch.equal(weight, before.state_dict()[name]) for name, weight in trunk.state_dict().items()
+    }
+    frozen = {name for name in same if name == "embedding" or name.startswith("layers.0.")}
+    assert {name for name, equal in same.items() if equal} == frozen
+
+
+def test_the_watched_part_is_cut_off_by_prompt() -> None:
+    rankings = [
+        Ranking(
+            dialogue([f"Who {n % 20}?", "Mira.", f"And {n}?"]),
+            (Message("assistant", "a", "p"), Message("assistant", "b", "p")),
+            Ranks((1, 2)),
+            "ana",
+            "test",
+        )
+        for n in range(60)
+    ]
+    seen, unseen = reward._apart(rankings, 3, 0.3)
+    first = [{item.prompt.messages[0].text for item in part} for part in (seen, unseen)]
+    assert len(seen) + len(unseen) == 60
+    assert min(len(seen), len(unseen)) > 0
+    assert not first[0] & first[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [({"frozen_layers": 3}, "has 2 layers"), ({"validation_share": 1e-9}, "raise it")],
+)
+def test_options_that_cannot_work_are_refused(tmp_path: Path, config: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        learnt(tmp_path, RewardConfig(**config))
+    with pytest.raises(ValueError, match="validation_share"):
+        RewardConfig(patience=3)

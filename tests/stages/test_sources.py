@@ -14,7 +14,9 @@ from parley.errors import ConfigError
 from parley.labels import Demonstration
 from parley.numerics import NumericPlan
 from parley.stages.data import demonstrations_of, documents_of, prompts_of, rankings_of, take_snapshot
-from parley.stages.sources import FileData, FilesData, FilesSource
+from parley.stages.files import FilesSource
+from parley.stages.hygiene.findings import HYGIENE, read_findings
+from parley.stages.hygiene.settings import FileData, FilesData
 
 
 def write(path: Path, rows: list[object]) -> None:
@@ -75,7 +77,8 @@ def test_nothing_is_lost_and_rejects_are_counted(data: FilesData) -> None:
     assert len(list(told.demonstrations)) + len(list(told.demonstrations_held_out)) == 205
     assert len(list(told.rankings)) + len(list(told.rankings_held_out)) == 100
     assert len(list(told.documents)) + len(list(told.documents_held_out)) == 40
-    assert sum(source.rejects["talks.jsonl"].values()) == 2
+    assert told.hygiene is not None
+    assert told.hygiene.rejected == 2
 
 
 def test_a_snapshot_is_a_function_of_content_settings_and_seed(data: FilesData, tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_the_snapshot_reads_back_what_was_told(data: FilesData, tmp_path: Path) 
     assert list(documents_of(told)) == list(source.documents)
     assert list(prompts_of(told)) == list(source.prompts)
     assert told.figures["rejected"] == 2
-    assert json.loads(told.file("rejects.json").read_text())["talks.jsonl"]
+    assert read_findings(told.file(HYGIENE)).rejected == 2
 
 
 def test_a_limit_draws_the_same_rows_again(data: FilesData) -> None:
