@@ -6,14 +6,17 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: up setup test check fix docs bench prove clean
+WEB := $(shell find web -type d '(' -name node_modules -o -name __pycache__ ')' -prune -o -type f -print) \
+	parley/service/web/tokens.css
+
+.PHONY: up setup test check fix docs bench prove web clean
 
 up: setup
 	$(BIN)/parley up $(ARGS)
 
-setup: .venv/.runtime
+setup: .venv/.web
 
-test: .venv/.dev
+test: .venv/.dev .venv/.web
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/.dev
@@ -21,13 +24,16 @@ check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/python -m web.assemble check
 
 fix: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python -m web.assemble fix
 
 docs: .venv/.dev
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m web.client
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
 bench: .venv/.dev
@@ -35,6 +41,11 @@ bench: .venv/.dev
 
 prove: .venv/.dev
 	$(BIN)/python -m tests.prove $(ARGS)
+
+# The web application alone, with the Node of the `dev` extra: for who works on it.
+web: .venv/.dev
+	$(BIN)/python -m web.client
+	$(BIN)/python -m web.assemble
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -50,9 +61,14 @@ prove: .venv/.dev
 	$(PIP) -c constraints.txt -e .
 	@touch $@
 
+# The package's own build makes the web application: here again where a source of it changed.
+.venv/.web: .venv/.runtime $(WEB)
+	@$(BIN)/python -m web.assemble fresh || { echo "building the web application"; $(PIP) --no-deps -e .; }
+	@touch $@
+
 .venv/.dev: .venv/.runtime
 	$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info web/node_modules parley/service/web/app

@@ -6,8 +6,13 @@
     ├── DataError        a record of somebody's data is at fault: file, record, field
     ├── InvariantError   training numbers that cannot be right, with a diagnosis
     ├── NotFound         no such release, key or page
+    ├── Gone             it was there and is not any more
     ├── Forbidden        the caller may not do this
     ├── Conflict         the thing exists already or changed meanwhile
+    ├── Unacceptable     what a person sent breaks a rule
+    │   └── TooLong      it is longer than is taken
+    ├── Busy             too much is being done at once
+    ├── Unavailable      something that this needs does not answer
     └── Blocked          moderation stopped it
 
 Each message says what is wrong, which value, and what to do next. `cli.main` prints it as one
@@ -55,12 +60,32 @@ class NotFound(ParleyError):
     """There is no such thing here, or not for this caller."""
 
 
+class Gone(ParleyError):
+    """It was there, and is there no longer."""
+
+
 class Forbidden(ParleyError):
     """The caller is known but may not do this, or is not known at all."""
 
 
 class Conflict(ParleyError):
     """The thing exists already or was changed by somebody else meanwhile."""
+
+
+class Unacceptable(ParleyError):
+    """What a person sent breaks a rule, which the sentence names."""
+
+
+class TooLong(Unacceptable):
+    """What a person sent is longer than is taken."""
+
+
+class Busy(ParleyError):
+    """Too much is being done at once; a little later it can be done."""
+
+
+class Unavailable(ParleyError):
+    """Something that this needs does not answer; nothing was done."""
 
 
 class Blocked(ParleyError):

@@ -1,4 +1,4 @@
-"""What trainers and users tell us: demonstrations, rankings, prompts. Pure values.
+"""What trainers and users tell us: demonstrations, rankings, prompts; what moderation says. Pure values.
 
 A ranking of K replies to one history is the native record of a human comparison, with ties
 (the announcement's "two or more model responses ranked by quality"); pairs are derived from it.
@@ -148,3 +148,28 @@ class Document:
 
     text: str
     source: str
+
+
+Action = Literal["allow", "warn", "block"]
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryScore:
+    """How much of one kind of unsafe content a text has, from 0 to 1."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What moderation said about a text, under which version of its policy.
+
+    `categories` has those that are not clean, worst first; `message` is a sentence for the person,
+    "" where the text is allowed.
+    """
+
+    action: Action
+    categories: tuple[CategoryScore, ...]
+    policy: str
+    message: str

@@ -1,7 +1,7 @@
 """The seams between the product and the learning side.
 
-`service` talks to models through `Responder` alone and imports no torch; `cli` puts the engine
-behind it. Tests put an echo there.
+`service` talks to models through `Responder` and to moderation through `Moderator`, and imports no
+torch; `cli` puts the engine and the rules behind them. Tests put an echo there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from parley.dialogue import Conversation
+from parley.labels import Verdict
 
 FinishReason = Literal["stop", "length"]
 
@@ -44,19 +45,20 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseInfo:
-    """A release that can answer. `created` is in seconds since 1970."""
+    """A release that can answer. `created` is in seconds since 1970, `digest` names its content."""
 
     name: str
     stage: str
     run: str
     created: int
+    digest: str = ""
 
 
 class Responder(Protocol):
     """Conversation in, streamed text out."""
 
     def releases(self) -> Sequence[ReleaseInfo]:
-        """The releases that can answer now, oldest first; the last one answers by default."""
+        """The releases that can answer now, oldest first."""
         ...
 
     def stream(
@@ -68,4 +70,12 @@ class Responder(Protocol):
         answered (no user turn at its end, or a turn too long for the context), before the first
         delta.
         """
+        ...
+
+
+class Moderator(Protocol):
+    """Text in, verdict out. Used from many threads at once."""
+
+    def check(self, text: str) -> Verdict:
+        """What may be done with this text. Whatever it raises, the text counts as not allowed."""
         ...

@@ -1,5 +1,17 @@
-"""One thread for every test: pools that wait for a busy core make small work many times slower."""
+"""What holds for every test: one thread, because pools that wait for a busy core make small work many
+times slower; and denormal numbers, which commands run in this process flush."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 
+from tests.databases import make_url, pytest_generate_tests  # noqa: F401  (fixtures and a hook)
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _numbers_as_they_are() -> Iterator[None]:
+    yield
+    torch.set_flush_denormal(False)

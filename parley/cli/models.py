@@ -6,18 +6,17 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 from parley.cli import show_json, show_rejects
 from parley.cli.machine import machine_plan
-from parley.cli.paths import runs
+from parley.cli.releases import answering_directory
 from parley.dialects import read
 from parley.dialogue import Conversation
 from parley.engine.responder import CheckpointResponder
 from parley.engine.sampler import sample
-from parley.errors import ConfigError, DataError, NotFound
+from parley.errors import ConfigError, DataError
 from parley.evals.reward_accuracy import accuracies
 from parley.model.checkpoint import LoadedModel, load_checkpoint, load_model
 from parley.model.decoder import count_parameters
@@ -28,14 +27,13 @@ from parley.numerics import NumericPlan
 from parley.ports import Delta, ReleaseInfo, Sampling
 from parley.rlhf.exchanges import history_tokens
 from parley.stages.base import bits_per_byte
-from parley.stages.release import find_releases
 
 
 def chat(arguments: argparse.Namespace) -> int:
     """Read a line, answer it, until the input ends."""
     _check_sampling(arguments)
     _serving_plan()
-    directory = arguments.checkpoint or _newest()
+    directory = arguments.checkpoint or answering_directory()
     info = ReleaseInfo(directory.name, "checkpoint", "", 0)
     responder = CheckpointResponder(lambda: [(info, directory)])
     sampling = Sampling(temperature=arguments.temperature, max_tokens=arguments.max_tokens)
@@ -174,13 +172,6 @@ def _serving_plan() -> NumericPlan:
     plan = NumericPlan(threads=_plan().threads)
     apply_plan(plan)
     return plan
-
-
-def _newest() -> Path:
-    found = find_releases(runs())
-    if not found:
-        raise NotFound("there is no release yet: run a recipe, or name a directory by --checkpoint")
-    return found[-1].path
 
 
 def _lines() -> Iterator[str]:

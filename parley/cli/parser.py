@@ -13,15 +13,26 @@ from parley.model.process import prepare_process
 
 DEFAULT_RECIPE: Final = "recipes/microworld.yaml"
 DEFAULT_PORT: Final = 8500
+RELEASE_ACTIONS: Final = ("cut", "list", "show", "promote", "rollback")
+RELEASE_STATES: Final = ("candidate", "shadow", "canary", "live", "retired")
 Command = Callable[[argparse.Namespace], int]
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with the function to call as `command` and dotted recipe flags as `flags`."""
     parser = build_parser()
-    arguments, rest = parser.parse_known_args(argv)
+    arguments, rest = parser.parse_known_args(_with_action(argv))
     arguments.flags = _flags(parser, rest, allowed=hasattr(arguments, "recipe"))
     return arguments
+
+
+def _with_action(argv: Sequence[str]) -> list[str]:
+    """`release RECIPE` is short for `release cut RECIPE`."""
+    words = list(argv)
+    named = next((word for word in words[1:] if not word.startswith("-")), None)
+    if words[:1] == ["release"] and named is not None and named not in RELEASE_ACTIONS:
+        words.insert(1, "cut")
+    return words
 
 
 def _flags(parser: argparse.ArgumentParser, rest: Sequence[str], *, allowed: bool) -> dict[str, str]:
@@ -68,12 +79,42 @@ def _add_runs(commands: Any) -> None:
     )
     run.add_argument("recipe", type=Path)
     _json(run)
-    for stage in ("base", "sft", "reward", "ppo", "evaluate", "release"):
-        part = _command(commands, stage, "runs:run", _UP_TO[stage])
-        part.add_argument("recipe", type=Path)
-        part.set_defaults(until="" if stage in ("evaluate", "release") else stage)
-        _json(part)
+    for stage in ("base", "sft", "reward", "ppo", "evaluate"):
+        _stage(commands, stage, stage)
     run.set_defaults(until="")
+    _add_releases(commands)
+
+
+def _add_releases(commands: Any) -> None:
+    release = commands.add_parser(
+        "release",
+        help="cut releases, see them, promote and roll back",
+        description="`parley release RECIPE` is short for `parley release cut RECIPE`.",
+    ).add_subparsers(required=True, metavar="ACTION")
+    _stage(release, "cut", "release")
+    _json(_command(release, "list", "releases:list_releases", "every release with its state"))
+    show = _command(release, "show", "releases:show", "one release: figures, lineage, who decided what")
+    show.add_argument("name")
+    _json(show)
+    promote = _command(
+        release, "promote", "releases:promote", "a release goes live and answers where none is named"
+    )
+    promote.add_argument("name")
+    promote.add_argument("--to", choices=RELEASE_STATES, default="live", help="another state than live")
+    promote.add_argument("--share", type=float, help="of the people, between 0 and 1; a canary's")
+    _json(promote)
+    rollback = _command(
+        release, "rollback", "releases:roll_back", "the release that was live before answers again"
+    )
+    rollback.add_argument("name", nargs="?", help="default: the one that answers where none is named")
+    _json(rollback)
+
+
+def _stage(commands: Any, name: str, stage: str) -> None:
+    part = _command(commands, name, "runs:run", _UP_TO[stage])
+    part.add_argument("recipe", type=Path)
+    part.set_defaults(until="" if stage in ("evaluate", "release") else stage)
+    _json(part)
 
 
 _UP_TO: Final = {
@@ -88,7 +129,7 @@ _UP_TO: Final = {
 
 def _add_models(commands: Any) -> None:
     chat = _command(commands, "chat", "models:chat", "a conversation in the terminal")
-    chat.add_argument("--checkpoint", type=Path, help="default: the newest release")
+    chat.add_argument("--checkpoint", type=Path, help="default: the release that answers by default")
     chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-tokens", type=int, default=256)
     chat.set_defaults(seed=0)
@@ -127,7 +168,7 @@ def _add_models(commands: Any) -> None:
 def _add_serving(commands: Any) -> None:
     serve = _command(commands, "serve", "serving:serve", "the service alone")
     what = serve.add_mutually_exclusive_group()
-    what.add_argument("--release", help="the release that answers by default; the newest where none is named")
+    what.add_argument("--release", help="the release that answers by default, whatever was promoted")
     what.add_argument("--checkpoint", type=Path, help="serve this directory alone")
     serve.add_argument("--host", default="127.0.0.1", help="default: loopback")
     _port(serve)
@@ -155,6 +196,14 @@ def _add_data(commands: Any) -> None:
         _format(part)
         part.add_argument("--strict", action="store_true", help="end with 1 where a row was rejected")
         _json(part)
+    used = _command(
+        data,
+        "used",
+        "releases:used",
+        "which releases learnt from the service's people, and what is withdrawn",
+    )
+    used.add_argument("--person", help="the id of one person")
+    _json(used)
 
 
 def _command(commands: Any, name: str, target: str, text: str) -> argparse.ArgumentParser:

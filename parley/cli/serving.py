@@ -17,8 +17,10 @@ from parley.artifacts import write_atomically
 from parley.cli import show_json
 from parley.cli.paths import home, runs
 from parley.cli.progress import FileRunView
+from parley.cli.releases import FileReleaseView
 from parley.engine.responder import CheckpointResponder
 from parley.errors import ConfigError, NotFound
+from parley.moderation.rules import shipped_moderator
 from parley.ports import ReleaseInfo
 from parley.service.app import create_app
 from parley.service.common.run_view import RunView
@@ -30,6 +32,7 @@ from parley.store import keys
 from parley.store.database import close_database, database_url, open_database
 
 PORTS_TRIED: Final = 20
+DRAFTS_SHARE: Final = 0.05  # of turns that are answered twice, for the person to say which is better
 MAX_DAYS: Final = 3650
 SERVER: Final = "server.json"  # where the running service says its address
 Catalog = Callable[[], Sequence[tuple[ReleaseInfo, Path]]]
@@ -37,7 +40,7 @@ Catalog = Callable[[], Sequence[tuple[ReleaseInfo, Path]]]
 
 def serve(arguments: argparse.Namespace) -> int:
     """The service alone, until Ctrl-C."""
-    catalog = _catalog(arguments.release, arguments.checkpoint)
+    catalog, release = _catalog(arguments.release, arguments.checkpoint)
     if arguments.host in ("0.0.0.0", "::"):
         print(
             "answering on every address, but only to requests for a loopback name: name one by --host",
@@ -49,6 +52,7 @@ def serve(arguments: argparse.Namespace) -> int:
         view=FileRunView(runs(), ""),
         announce=lambda link: print(f"parley is at {link}", flush=True),
         catalog=catalog,
+        release=release,
     )
     return 0
 
@@ -60,18 +64,24 @@ def serve_until_stopped(
     view: RunView,
     announce: Callable[[str], None],
     catalog: Catalog | None = None,
+    release: str = "",
 ) -> None:
-    """Bind, say where, answer until a signal comes. A taken port: the next free one."""
+    """Bind, say where, answer until a signal comes. A taken port: the next free one.
+
+    `release` answers where none is named, whatever was promoted.
+    """
     listener = _listen(host, port)
     url = _url(host, listener.getsockname()[1])
-    settings = Settings(base_url=url, hosts=(host,))
+    settings = Settings(base_url=url, hosts=(host,), release=release, drafts_share=DRAFTS_SHARE)
     sessions = open_database(database_url(home()))
     try:
         app = create_app(
             sessions=sessions,
-            responder=CheckpointResponder(catalog or _catalog(None, None)),
+            responder=CheckpointResponder(catalog or _all_releases),
+            moderator=shipped_moderator(),
             run_view=view,
             settings=settings,
+            release_view=FileReleaseView(runs()),
         )
         write_atomically(home() / SERVER, json.dumps({"url": url, "pid": os.getpid()}))
         announce(login_url(sessions, settings))
@@ -126,28 +136,28 @@ def _lifetime_seconds(days: float | None) -> int | None:
     return math.ceil(days * 24 * 60 * 60)
 
 
-def _catalog(release: str | None, checkpoint: Path | None) -> Catalog:
-    """What can answer: one directory, or all releases with the default one last."""
+def _catalog(release: str | None, checkpoint: Path | None) -> tuple[Catalog, str]:
+    """What can answer, one directory or all releases; and which answers where none is named, if that was said."""
     if checkpoint is not None:
         if not (checkpoint / "config.json").is_file():
             raise ConfigError(f"{checkpoint} is no checkpoint directory: it has no config.json")
         info = ReleaseInfo(checkpoint.name, "checkpoint", "", int(time.time()))
-        return lambda: [(info, checkpoint)]
-    if release is None:
-        return lambda: [(found.info, found.path) for found in find_releases(runs())]
-    if release not in {found.info.name for found in find_releases(runs())}:
-        names = ", ".join(found.info.name for found in find_releases(runs())) or "none yet"
+        return lambda: [(info, checkpoint)], info.name
+    if release is not None and release not in {info.name for info, _ in _all_releases()}:
+        names = ", ".join(info.name for info, _ in _all_releases()) or "none yet"
         raise NotFound(f"there is no release '{release}'; there are: {names}")
-    return lambda: [
-        (found.info, found.path)
-        for found in sorted(find_releases(runs()), key=lambda item: item.info.name == release)
-    ]
+    return _all_releases, release or ""
+
+
+def _all_releases() -> Sequence[tuple[ReleaseInfo, Path]]:
+    return [(found.info, found.path) for found in find_releases(runs())]
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in (*range(port, port + PORTS_TRIED), 0) if port else (0,):
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # named as TCP, or asyncio does not know that it is and lets small pieces wait (Nagle)
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))

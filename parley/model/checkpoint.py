@@ -63,6 +63,7 @@ def load_checkpoint(directory: Path, plan: NumericPlan) -> LoadedModel:
     A directory without `chat_format.json` was written by another program: it has the default format,
     and what its tokenizer lacks of it is added (`load_pretrained`).
     """
+    read_json(directory / CONFIG_FILE)  # without it, it is no checkpoint at all: that is said first
     if not (directory / FORMAT_FILE).exists():
         return load_pretrained(directory, plan)
     tokenizer = Tokenizer.load(directory)

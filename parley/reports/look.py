@@ -1,4 +1,4 @@
-"""How every report looks: the chat page's tokens, one style sheet, the frame of a page.
+"""How every report looks: the web application's tokens, one style sheet, the frame of a page.
 
 A page forbids itself the network and scripts (`PLEDGE`), whatever the texts in it try.
 """
@@ -11,7 +11,7 @@ from parley.reports.html import Html, tag
 
 PLEDGE: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
-# name: (light, dark). The first ten are those of `service/web/app.css`, which a test compares.
+# name: (light, dark). The first ten are those of `service/web/tokens.css`, which a test compares.
 TOKENS: Final = {
     "paper": ("#fcfbf9", "#17181a"),
     "raised": ("#ffffff", "#1e2022"),

@@ -2,39 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
 from fastapi import FastAPI
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.concurrency import run_in_threadpool
 
 from parley import __version__
-from parley.ports import Responder
-from parley.service.chat import pages
-from parley.service.chat import routes as chat
+from parley.ports import Moderator, Responder
+from parley.service.chat import (
+    comparisons,
+    consent,
+    conversations,
+    feedback,
+    me,
+    objections,
+    pages,
+    search,
+    shares,
+    turns,
+)
 from parley.service.common import problems
 from parley.service.common.deps import Seams
 from parley.service.common.generation import Generations
 from parley.service.common.middleware import BodyLimit, Envelope, HostGuard
+from parley.service.common.release_view import NoReleaseView, ReleaseView
 from parley.service.common.run_view import RunView
 from parley.service.common.settings import Settings
 from parley.service.openai import routes as openai
+from parley.service.operations import queue, releases
 from parley.service.operations import routes as operations
+from parley.service.replies.desk import Desk
 
 
 def create_app(
-    *, sessions: sessionmaker[Session], responder: Responder, run_view: RunView, settings: Settings
+    *,
+    sessions: sessionmaker[Session],
+    responder: Responder,
+    moderator: Moderator,
+    run_view: RunView,
+    settings: Settings,
+    release_view: ReleaseView | None = None,
 ) -> FastAPI:
     """The whole service. `sessions`, of `store.database.open_database`, stay the caller's to close."""
-    app = FastAPI(title="parley", version=__version__, docs_url=None, redoc_url=None)
+    desk = Desk(sessions, responder, moderator, settings)
+    app = FastAPI(
+        title="parley",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(desk),
+    )
     app.state.seams = Seams(
         sessions=sessions,
         responder=responder,
+        moderator=moderator,
+        desk=desk,
         generations=Generations(responder, limit=settings.max_in_flight),
         run_view=run_view,
         settings=settings,
+        release_view=release_view or NoReleaseView(),
     )
     problems.install(app)
-    for router in (pages.router, chat.router, operations.router, openai.router):
+    for router in (pages.router, operations.router, openai.router):
         app.include_router(router)
+    for part in (me, conversations, turns):
+        app.include_router(part.router)
+    for part in (feedback, objections, consent, comparisons, shares, search, releases, queue):
+        app.include_router(part.router)
+    app.include_router(pages.lost)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(HostGuard, allowed=settings.allowed_hosts)
     app.add_middleware(Envelope)  # added last: outermost
     return app
+
+
+def _lifespan(desk: Desk) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(desk.open)
+        yield
+        await run_in_threadpool(desk.close)
+
+    return lifespan

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from parley.service.common.deps import Seams
 
 GRACE_SECONDS = 3
 
 
-def make_server(app: FastAPI, *, host: str = "127.0.0.1", port: int = 8000) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """Ends what is being written before it waits for open streams, so that these come to their ends."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops: first the desk, then the connections."""
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        seams: Seams = app.state.seams
+        await run_in_threadpool(seams.desk.close)
+        await super().shutdown(sockets)
+
+
+def make_server(app: FastAPI, *, host: str = "127.0.0.1", port: int = 8000) -> Server:
     """A server, not yet running: call `run()`, or `run(sockets=[…])` with sockets bound already.
 
     Its own access log is off: it would write login tokens down. `common.middleware` logs requests
-    without their query. Replies that are still being written at shutdown get a short grace.
+    without their query. What is still being sent at shutdown gets a short grace.
     """
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             app,
             host=host,
@@ -23,7 +40,7 @@ def make_server(app: FastAPI, *, host: str = "127.0.0.1", port: int = 8000) -> u
             log_config=None,
             server_header=False,
             proxy_headers=False,
-            lifespan="off",
+            lifespan="on",
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )

@@ -31,28 +31,34 @@ from parley.stages.records import (
     write_rows,
 )
 from parley.stages.sources import MicroworldData, MicroworldSource, Source
+from parley.stages.store_source import StoreData, StoreSource
 
 T = TypeVar("T")
 
 WORLD: Final = "world.json"
+LINEAGE: Final = "lineage.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """What a run learns from."""
 
-    source: Literal["microworld", "files"] = "microworld"
-    """The embedded world, or files of people's words."""
+    source: Literal["microworld", "files", "store"] = "microworld"
+    """The embedded world, files of people's words, or what people told the service and files beside it."""
     microworld: MicroworldData = field(default_factory=MicroworldData)
     """Read where `source` is microworld."""
     files: FilesData = field(default_factory=FilesData)
-    """Read where `source` is files."""
+    """Read where `source` is files or store."""
+    store: StoreData = field(default_factory=StoreData)
+    """Read where `source` is store."""
 
 
 def source_of(config: DataConfig, seed: int) -> Source:
     """The source that a recipe's data section names."""
     if config.source == "microworld":
         return MicroworldSource(config.microworld, seed)
+    if config.source == "store":
+        return StoreSource(config.store, config.files, seed)
     return FilesSource(config.files, seed)
 
 
@@ -77,6 +83,8 @@ def take_snapshot(out: Workspace, source: Source) -> Snapshot:
     if told.hygiene is not None:
         save_findings(told.hygiene, out.file(HYGIENE))
         counts |= {name: getattr(told.hygiene, name) for name in ("rejected", "dropped", "private")}
+    if isinstance(source, StoreSource):
+        counts["items of the store"] = write_rows(out.file(LINEAGE), source.lineage())
     return out.seal(Snapshot, {name: float(count) for name, count in counts.items()})
 
 

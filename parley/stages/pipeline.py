@@ -76,7 +76,7 @@ def _rounds(
         if world_of(told) is not None or number > 1:
             collected += (run.once(f"rank {number}", collect_rankings, policy, told, config.rank),)
         elif not any(True for _ in rankings_of(told)):
-            raise ConfigError("the data section names no rankings, and files hold nobody who could rank")
+            raise ConfigError("the data section tells no rankings, and there is nobody who could rank")
         reward = train_judges(recipe, run, told, base, sft, collected, number)
         if until == "reward":
             return release

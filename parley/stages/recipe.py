@@ -112,8 +112,10 @@ def _tokens(section: RankConfig | PpoConfig) -> int:
 
 
 def _check_rounds(recipe: Recipe) -> None:
-    if recipe.data.source == "files" and len(recipe.rounds) > 1:
-        raise ValueError("rounds: files hold nobody who could rank a new policy's replies; give one round")
+    if recipe.data.source != "microworld" and len(recipe.rounds) > 1:
+        raise ValueError(
+            f"rounds: the {recipe.data.source} hold nobody who could rank a new policy's replies; give one round"
+        )
 
 
 def read_recipe(path: Path, flags: Mapping[str, str] | None = None) -> Recipe:

@@ -72,7 +72,8 @@ def find_releases(runs: Path) -> Sequence[FoundRelease]:
 def _read(path: Path) -> FoundRelease | None:
     try:
         card = json.loads((path / CARD).read_text(encoding="utf-8"))
-        created = int(read_manifest(path)["finished"])
+        manifest = read_manifest(path)
+        created, digest = int(manifest["finished"]), str(manifest["digest"])
     except (OSError, ValueError, KeyError, ArtifactError):
         return None
-    return FoundRelease(ReleaseInfo(card["name"], card["stage"], path.parent.name, created), path)
+    return FoundRelease(ReleaseInfo(card["name"], card["stage"], path.parent.name, created, digest), path)

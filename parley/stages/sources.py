@@ -1,7 +1,7 @@
 """Where a recipe's data comes from: what a source is, and the micro-world as one.
 
 A `Source` tells everything once; `data.take_snapshot` seals it. Files of people's words are a source in
-`stages.files`. Later the store is a third.
+`stages.files`, what people told the service is one in `stages.store_source`.
 """
 
 from __future__ import annotations

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -24,22 +28,45 @@ from parley.errors import ConfigError
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 LOCK_SECONDS: Final = 10.0  # how long a writer waits for another one
 CANNOT_OPEN: Final = (ArgumentError, NoSuchModuleError, ImportError, OSError, DatabaseError, CommandError)
+DATABASE_VARIABLE: Final = "PARLEY_DATABASE_URL"
+IMMEDIATE: Final = (
+    "parley_immediate"  # the option of a connection whose transactions take the write lock at once
+)
 MIGRATION_LOCK: Final = 7_272_539  # PostgreSQL's advisory lock has a number, not a name
 
+_turns: Final[WeakKeyDictionary[Engine, threading.Lock]] = WeakKeyDictionary()
+_turns_lock: Final = threading.Lock()
 
-def database_url(home: Path) -> str:
-    """The URL of the default database under `PARLEY_HOME`."""
-    return f"sqlite:///{home / 'parley.db'}"
+
+def database_url(home: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """The URL of `PARLEY_DATABASE_URL`, or else of the default database under `PARLEY_HOME`."""
+    return environment.get(DATABASE_VARIABLE) or f"sqlite:///{home / 'parley.db'}"
 
 
 def open_database(url: str) -> sessionmaker[Session]:
     """Sessions on the migrated database at `url`. `ConfigError` where it cannot be opened."""
     try:
         engine = _engine(url)
-        _migrate(engine)
+        try:
+            _migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     except CANNOT_OPEN as error:
         raise ConfigError(f"the database {_shown(url)} cannot be opened: {_reason(error)}") from None
     return sessionmaker(engine)
+
+
+@contextmanager
+def writing(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A transaction that may read before it writes; it is committed at the end.
+
+    SQLite has one writer at a time: the transaction takes its turn at once, among the threads of
+    this process in an orderly queue, instead of failing half-way because somebody else wrote.
+    """
+    with _turn(sessions), sessions.begin() as session:
+        session.connection(execution_options={IMMEDIATE: True})
+        yield session
 
 
 def close_database(sessions: sessionmaker[Session]) -> None:
@@ -59,8 +86,17 @@ def is_readable(sessions: sessionmaker[Session]) -> bool:
     return True
 
 
+def _turn(sessions: sessionmaker[Session]) -> AbstractContextManager[object]:
+    """The writers' queue of a SQLite database; PostgreSQL has writers side by side."""
+    engine = sessions.kw["bind"]
+    if engine.dialect.name != "sqlite":
+        return nullcontext()
+    with _turns_lock:
+        return _turns.setdefault(engine, threading.Lock())
+
+
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
+    parsed = _with_driver(make_url(url))
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, hide_parameters=True, pool_pre_ping=True)
     if parsed.database in (None, "", ":memory:"):
@@ -70,6 +106,12 @@ def _engine(url: str) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _with_driver(url: URL) -> URL:
+    """`postgresql://` and `postgres://` mean psycopg 3, the driver that we test with."""
+    is_plain = url.drivername in ("postgresql", "postgres")
+    return url.set(drivername="postgresql+psycopg") if is_plain else url
 
 
 def _create_private(path: Path) -> None:
@@ -87,7 +129,8 @@ def _configure_sqlite(connection: sqlite3.Connection, _entry: ConnectionPoolEntr
 
 def _begin_sqlite(connection: Connection) -> None:
     """A transaction that writes before it reads waits for its turn and never sees a stale row."""
-    connection.exec_driver_sql("BEGIN")
+    at_once = connection.get_execution_options().get(IMMEDIATE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if at_once else "BEGIN")
 
 
 def _migrate(engine: Engine) -> None:

@@ -203,8 +203,8 @@ def test_a_home_on_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_named(parley: Shell, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "gpt_oss"}')
-    sentence(parley("generate", "--checkpoint", tmp_path, "--prompt", "x"), "gpt_oss")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    sentence(parley("generate", "--checkpoint", tmp_path, "--prompt", "x"), "tokenizer.json")
     (tmp_path / "config.json").write_text('{"model_ty')
     sentence(parley("generate", "--checkpoint", tmp_path, "--prompt", "x"), "config.json")
 

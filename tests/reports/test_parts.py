@@ -123,8 +123,8 @@ def test_one_value_over_and_over_is_drawn_too() -> None:
         assert "inf" not in plot
 
 
-def test_the_tokens_are_those_of_the_chat_page() -> None:
-    css = (resources.files("parley.service") / "web" / "app.css").read_text(encoding="utf-8")
+def test_the_tokens_are_those_of_the_web_application() -> None:
+    css = (resources.files("parley.service") / "web" / "tokens.css").read_text(encoding="utf-8")
     of_the_page = {
         name: (light, dark)
         for name, light, dark in re.findall(r"--([\w-]+): light-dark\((#\w+), (#\w+)\);", css)

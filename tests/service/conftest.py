@@ -18,14 +18,19 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from parley.dialogue import Conversation
 from parley.errors import ConfigError, NotFound
-from parley.ports import Delta, Finish, ReleaseInfo, Sampling
+from parley.moderation.rules import shipped_moderator
+from parley.ports import Delta, Finish, Moderator, ReleaseInfo, Responder, Sampling
 from parley.service.app import create_app
+from parley.service.common.release_view import ReleaseView
 from parley.service.common.run_view import RunDetails, RunStatus, RunView, StageView
 from parley.service.common.sessions import login_url
 from parley.service.common.settings import Settings
 from parley.service.server import make_server
 from parley.store.database import close_database, database_url, open_database
 from parley.store.keys import Scope, create_key
+from parley.store.schema import new_id
+from parley.store.users import Role, create_user
+from tests.databases import Backend, MakeUrl
 
 from .visiting import Visit, chromium_path, visiting
 
@@ -126,15 +131,23 @@ class Service:
             new = create_key(session, scope=scope, label="test", now=now, lifetime_seconds=lifetime_seconds)
         return new.secret
 
-    def link(self) -> str:
-        return login_url(self.sessions, self.settings)
+    def link(self, user_id: str | None = None) -> str:
+        return login_url(self.sessions, self.settings, user_id=user_id)
+
+    def person(self, *roles: Role) -> str:
+        """The id of a new account with these roles."""
+        with self.sessions.begin() as session:
+            made = create_user(
+                session, user_id=new_id(), name="", roles=roles or ("user",), now=int(time.time())
+            )
+        return made.id
 
     @contextmanager
-    def browser(self) -> Iterator[httpx.Client]:
-        """A signed-in client that sends what a browser on our own page sends."""
+    def browser(self, user_id: str | None = None) -> Iterator[httpx.Client]:
+        """A client, signed in as the owner or as somebody else, that sends what our own page sends."""
         headers = {"sec-fetch-site": "same-origin", "origin": self.url}
         with httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=10) as client:
-            assert client.get(self.link()).status_code == 303
+            assert client.get(self.link(user_id)).status_code == 303
             yield client
 
     @contextmanager
@@ -146,24 +159,34 @@ class Service:
 
 
 @contextmanager
-def running(home: Path, settings: Settings | None = None) -> Iterator[Service]:
-    """The service on a free port; stopped at the end."""
-    with socket.socket() as listener:
+def running(
+    home: Path,
+    settings: Settings | None = None,
+    *,
+    database: str = "",
+    moderator: Moderator | None = None,
+    responder: Responder | None = None,
+    release_view: ReleaseView | None = None,
+) -> Iterator[Service]:
+    """The service on a free port, over the database of its home or another; stopped at the end."""
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         service = Service(
             url,
             replace(settings or Settings(), base_url=url),
-            open_database(database_url(home)),
+            open_database(database or database_url(home, {})),
             Echo(),
             Progress(),
             home,
         )
         app = create_app(
             sessions=service.sessions,
-            responder=service.echo,
+            responder=responder or service.echo,
+            moderator=moderator or shipped_moderator(),
             run_view=service.progress,
             settings=service.settings,
+            release_view=release_view,
         )
         server = make_server(app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -187,9 +210,12 @@ def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def shared(
+    backend: Backend, make_url: MakeUrl, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
     """One service for all tests of a file: starting and stopping takes longer than most of them."""
-    with running(tmp_path_factory.mktemp("shared")) as started:
+    home = tmp_path_factory.mktemp("shared")
+    with make_url(backend, home) as database, running(home, database=database) as started:
         yield started
 
 
@@ -213,5 +239,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, service: Service) -> Iterator[Visit]:
-    with visiting(browser, service) as opened:
+    """Somebody new, with the owner's rights, on the first page."""
+    with visiting(browser, service, user_id=service.person("user", "admin")) as opened:
         yield opened

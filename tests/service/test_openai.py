@@ -256,7 +256,7 @@ def test_too_many_requests_are_told_to_wait(tmp_path: Path) -> None:
             lines = answer.iter_lines()  # to let go of it is to hang up
             next(lines)
             refused = http.post(PATH, json=ask())
-            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
             assert refused.json()["error"]["type"] == "rate_limit_error"
         wait_until(lambda: service.echo.closed == 1)
         wait_until(lambda: http.post(PATH, json=ask()).status_code == 200)

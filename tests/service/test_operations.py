@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -43,7 +41,7 @@ def test_not_ready_without_the_database(tmp_path: Path) -> None:
 
 def test_the_schema_is_served_and_needs_nobody_elses_server(service: Service) -> None:
     schema = get(f"{service.url}/openapi.json").json()
-    assert {"/v1/chat/completions", "/v1/models", "/api/chat", "/api/run"} <= set(schema["paths"])
+    assert {"/v1/chat/completions", "/v1/models", "/api/conversations", "/api/run"} <= set(schema["paths"])
     assert get(f"{service.url}/docs").status_code == 404
 
 
@@ -81,37 +79,3 @@ def test_stage_labels(name: str, label: str) -> None:
 def test_labels_that_would_be_the_same_are_whole_names() -> None:
     other = ReleaseInfo("big-sft", "sft", "big", 1)
     assert labels([BASE, SFT, other]) == ("base", "micro-sft", "big-sft")
-
-
-def events(answer: httpx.Response) -> list[dict[str, Any]]:
-    return [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
-
-
-def test_a_reply_for_the_page(service: Service) -> None:
-    with service.browser() as http:
-        ask = {"messages": [{"role": "user", "text": "hello there"}], "release": BASE.name, "temperature": 0}
-        got = events(http.post("/api/chat", json=ask))
-    assert got[0] == {"type": "start", "release": BASE.name}
-    assert "".join(event["text"] for event in got[1:-1]) == "micro-base: hello there"
-    assert got[-1] == {"type": "finish", "reason": "stop", "completion_tokens": 3}
-    assert service.echo.asked[0][1].temperature == 0
-
-
-def test_the_newest_release_answers_by_default(service: Service) -> None:
-    with service.browser() as http:
-        got = events(http.post("/api/chat", json={"messages": [{"role": "user", "text": "x"}]}))
-    assert got[0]["release"] == SFT.name
-
-
-def test_a_reply_that_breaks_off_says_so(service: Service) -> None:
-    with service.browser() as http:
-        got = events(http.post("/api/chat", json={"messages": [{"role": "user", "text": "a !break"}]}))
-    assert "Something went wrong" in got[-1]["error"]["message"]
-
-
-def test_a_release_that_is_not_there(service: Service) -> None:
-    ask = {"messages": [{"role": "user", "text": "x"}], "release": "gone"}
-    with service.browser() as http:
-        assert http.post("/api/chat", json=ask).status_code == 404
-        service.echo.cut = []
-        assert http.post("/api/chat", json=ask).status_code == 503

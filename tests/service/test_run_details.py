@@ -11,9 +11,12 @@ import httpx
 import pytest
 
 from parley.cli.progress import FileRunView
+from tests.databases import only
 
 from .conftest import Service
 from .run_files import RunFiles, exchange, finish, until_sft
+
+pytestmark = only("sqlite")
 
 
 @pytest.fixture

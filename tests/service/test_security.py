@@ -14,16 +14,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from parley.errors import ConfigError
+from parley.moderation.rules import shipped_moderator
 from parley.service.app import create_app
 from parley.service.common.sessions import login_url
 from parley.service.common.settings import Settings
 from parley.store.database import close_database, database_url, open_database
 from parley.store.keys import find_key, revoke_key
 from parley.store.logins import create_login_link
+from parley.store.users import owner
 
 from .conftest import SFT, Echo, Progress, Service, running
-
-CHAT = {"messages": [{"role": "user", "text": "hi"}]}
+from .talking import begin, say
 
 
 def get(url: str, **headers: str) -> httpx.Response:
@@ -40,13 +41,13 @@ def test_without_a_session_the_page_leads_to_the_sign_in_page(service: Service) 
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/api/releases"), ("GET", "/api/run"), ("POST", "/api/chat"), ("POST", "/logout")],
+    [("GET", "/api/releases"), ("GET", "/api/run"), ("POST", "/api/conversations"), ("POST", "/logout")],
 )
 def test_without_a_session_the_api_is_closed(service: Service, method: str, path: str) -> None:
     headers = {"sec-fetch-site": "same-origin", "authorization": f"Bearer {service.key()}"}
     for cookie in ("", f"{service.settings.session_cookie}=guess", f"{service.settings.session_cookie}="):
         answer = httpx.request(
-            method, service.url + path, json=CHAT, headers={**headers, "cookie": cookie}, trust_env=False
+            method, service.url + path, json={}, headers={**headers, "cookie": cookie}, trust_env=False
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "not_signed_in")
     assert service.echo.asked == []
@@ -55,7 +56,7 @@ def test_without_a_session_the_api_is_closed(service: Service, method: str, path
 def test_every_api_route_is_guarded(service: Service) -> None:
     with service.browser() as http:
         paths = http.get("/openapi.json").json()["paths"]
-    open_to_all = {"/healthz", "/readyz"}
+    open_to_all = {"/healthz", "/readyz", "/api/shared/{token}"}
     for path, methods in paths.items():
         for method in methods:
             answer = httpx.request(method, service.url + path, json={}, trust_env=False)
@@ -85,7 +86,13 @@ def test_the_cookie_is_for_the_server_alone(service: Service) -> None:
 def test_over_https_the_cookie_is_secure_and_bound_to_the_host(tmp_path: Path) -> None:
     settings = Settings(base_url="https://chat.example.org")
     sessions = open_database(database_url(tmp_path))
-    app = create_app(sessions=sessions, responder=Echo(), run_view=Progress(), settings=settings)
+    app = create_app(
+        sessions=sessions,
+        responder=Echo(),
+        moderator=shipped_moderator(),
+        run_view=Progress(),
+        settings=settings,
+    )
     client = TestClient(app, base_url=settings.base_url, follow_redirects=False)
     answer = client.get(login_url(sessions, settings))
     cookie = SimpleCookie(answer.headers["set-cookie"])["__Host-parley"]
@@ -99,7 +106,12 @@ def test_over_https_the_cookie_is_secure_and_bound_to_the_host(tmp_path: Path) -
 
 def test_an_expired_link_is_refused(service: Service) -> None:
     with service.sessions.begin() as session:
-        token = create_login_link(session, now=int(time.time()) - 301, lifetime_seconds=300)
+        token = create_login_link(
+            session,
+            user_id=owner(session, now=0).id,
+            now=int(time.time()) - 301,
+            lifetime_seconds=300,
+        )
     assert get(f"{service.url}/login?token={token}").status_code == 403
 
 
@@ -140,8 +152,8 @@ def test_signing_out_ends_the_session_on_the_server(service: Service) -> None:
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"sec-fetch-site": "same-origin"}, 200),
-        ({"origin": "OURS"}, 200),
+        ({"sec-fetch-site": "same-origin"}, 201),
+        ({"origin": "OURS"}, 201),
         ({"sec-fetch-site": "cross-site", "origin": "https://evil.example"}, 403),
         ({"sec-fetch-site": "cross-site", "origin": "OURS"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
@@ -155,7 +167,7 @@ def test_a_change_must_come_from_our_own_page(service: Service, headers: dict[st
     cookie = get(service.link()).headers["set-cookie"].partition(";")[0]
     headers = {key: value.replace("OURS", service.url) for key, value in headers.items()}
     answer = httpx.post(
-        f"{service.url}/api/chat", json=CHAT, headers={**headers, "cookie": cookie}, trust_env=False
+        f"{service.url}/api/conversations", json={}, headers={**headers, "cookie": cookie}, trust_env=False
     )
     assert answer.status_code == status
 
@@ -213,7 +225,7 @@ def test_an_answer_to_a_failure_is_hardened_too(service: Service) -> None:
     assert answer.headers["x-request-id"]
 
 
-def test_secrets_and_words_are_in_no_log_and_no_file(
+def test_secrets_are_in_no_log_and_no_file_and_words_in_no_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -223,14 +235,15 @@ def test_secrets_and_words_are_in_no_log_and_no_file(
         with service.browser() as http, service.program(key) as program:
             cookie = http.cookies[service.settings.session_cookie]
             http.get(link)
-            http.post("/api/chat", json={"messages": [{"role": "user", "text": "my diary"}]})
-            http.post("/api/chat", json={"messages": [{"role": "user", "text": "my diary !break"}]})
+            for words in ("my diary", "my diary !break"):
+                say(http, begin(http)["id"], words)
             ask = {"model": SFT.name, "messages": [{"role": "user", "content": "my diary"}]}
             assert program.post("/v1/chat/completions", json=ask).status_code == 200
         written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     ours = "\n".join(r.getMessage() for r in caplog.records if not r.name.startswith(("httpx", "httpcore")))
-    assert "/api/chat" in ours
-    for secret in (key, token, cookie, "diary"):
+    assert "/turns" in ours
+    assert "diary" not in ours
+    for secret in (key, token, cookie):
         assert secret not in ours
         assert secret.encode() not in written
 

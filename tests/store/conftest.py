@@ -1,4 +1,4 @@
-"""A fresh database for each test."""
+"""A fresh database for each test, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from parley.store.database import close_database, database_url, open_database
+from parley.store.database import close_database, open_database
+from tests.databases import Backend, MakeUrl
 
 
 @pytest.fixture
-def sessions(tmp_path: Path) -> Iterator[sessionmaker[Session]]:
-    opened = open_database(database_url(tmp_path))
+def url(backend: Backend, make_url: MakeUrl, tmp_path: Path) -> Iterator[str]:
+    with make_url(backend, tmp_path / "home") as made:
+        yield made
+
+
+@pytest.fixture
+def sessions(url: str) -> Iterator[sessionmaker[Session]]:
+    opened = open_database(url)
     yield opened
     close_database(opened)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, cast
 
@@ -11,14 +11,18 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
 
-from parley.errors import Forbidden, NotFound
-from parley.ports import ReleaseInfo, Responder
+from parley.errors import Forbidden
+from parley.ports import Moderator, ReleaseInfo, Responder
 from parley.service.common.generation import Generations
-from parley.service.common.problems import NothingToAnswer, NotSignedIn, UnknownKey
+from parley.service.common.problems import NoSuchRelease, NothingToAnswer, NotSignedIn, UnknownKey
+from parley.service.common.release_view import ReleaseView
 from parley.service.common.run_view import RunView
-from parley.service.common.sessions import is_signed_in
+from parley.service.common.sessions import Person, signed_in
 from parley.service.common.settings import Settings
+from parley.service.replies.desk import Desk
 from parley.store.keys import ApiKey, Scope, find_key
+from parley.store.releases import answering
+from parley.store.users import Role
 
 bearer: Final = HTTPBearer(auto_error=False, description="A key made with `parley key create`")
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
@@ -30,22 +34,32 @@ class Seams:
 
     sessions: sessionmaker[Session]
     responder: Responder
+    moderator: Moderator
     generations: Generations
+    desk: Desk
     run_view: RunView
     settings: Settings
+    release_view: ReleaseView
 
-    def release(self, name: str | None) -> ReleaseInfo:
-        """The release of this name, or the newest."""
+    def release(self, name: str | None, *, person: str = "") -> ReleaseInfo:
+        """The release of this name, or the one that answers this person where none is named."""
         releases = self.responder.releases()
         if not releases:
             raise NothingToAnswer("There is no release yet: the assistant is still being made.")
         if name is None:
-            return releases[-1]
+            name = self.settings.release or self._answering(releases, person)
         found = next((release for release in releases if release.name == name), None)
         if found is None:
             names = ", ".join(release.name for release in releases)
-            raise NotFound(f"There is no release of that name; there are: {names}.")
+            raise NoSuchRelease(f"There is no release of that name; there are: {names}.")
         return found
+
+    def _answering(self, releases: Sequence[ReleaseInfo], person: str) -> str:
+        with self.sessions() as session:
+            name = answering(session, releases, person=person)
+        if name is None:
+            raise NothingToAnswer("No release is live at the moment; the owner can promote one.")
+        return name
 
 
 def seams(request: Request) -> Seams:
@@ -75,12 +89,31 @@ def key_with(scope: Scope) -> Callable[..., ApiKey]:
     return key
 
 
-def person(request: Request, seams: WithSeams) -> None:
+def person(request: Request, seams: WithSeams) -> Person:
     """Who: somebody signed in. May they: a change must come from our own page."""
-    if not is_signed_in(request, seams.sessions, seams.settings):
+    found = signed_in(request, seams.sessions, seams.settings)
+    if found is None:
         raise NotSignedIn("You are not signed in; open the link that `parley link` prints.")
     if request.method not in SAFE_METHODS:
         refuse_other_origins(request, seams.settings)
+    return found
+
+
+Caller = Annotated[Person, Depends(person)]
+
+
+def holder_of(role: Role) -> Callable[..., Person]:
+    """Who: somebody signed in. May they: they must have this role."""
+
+    def holder(caller: Caller) -> Person:
+        if role not in caller.user.roles:
+            raise Forbidden(f"This needs the role '{role}', which your account does not have.")
+        return caller
+
+    return holder
+
+
+Admin = Annotated[Person, Depends(holder_of("admin"))]
 
 
 def refuse_other_origins(request: Request, settings: Settings) -> None:

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 from starlette.requests import ClientDisconnect, Request
 
 from parley.dialogue import Conversation
+from parley.errors import Busy
 from parley.ports import Delta, Finish, Responder, Sampling
-from parley.service.common.problems import Busy
 
 Event = Delta | Finish
 T = TypeVar("T")

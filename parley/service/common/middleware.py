@@ -27,6 +27,8 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
         "base-uri 'none'",
         "form-action 'self'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
     )
 )
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
@@ -37,6 +39,8 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "cross-origin-resource-policy": "same-origin",
 }
 HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?", re.ASCII)
+
+LINK: Final = re.compile(r"^(/s/|/api/shared/).*")  # what follows lets anybody read a conversation
 
 
 class Envelope:
@@ -59,8 +63,8 @@ class Envelope:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
-                headers.update(SECURITY_HEADERS)
-                headers.setdefault("cache-control", "no-store")
+                for name, value in (*SECURITY_HEADERS.items(), ("cache-control", "no-store")):
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
@@ -71,7 +75,8 @@ class Envelope:
                 await internal_problem()(scope, receive, send_hardened)
         finally:
             milliseconds = 1000 * (time.monotonic() - began)
-            log.info("%s %r %d %.0f ms %s", scope["method"], scope["path"], status, milliseconds, request_id)
+            path = LINK.sub(r"\1…", scope["path"])
+            log.info("%s %r %d %.0f ms %s", scope["method"], path, status, milliseconds, request_id)
 
 
 class HostGuard:

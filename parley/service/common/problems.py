@@ -1,6 +1,7 @@
 """Errors → HTTP: one table, one shape.
 
-The shape is OpenAI's everywhere, so that one reader serves the page and other people's clients.
+The shape is OpenAI's `error` beside the fields of a problem document, so that one reader serves the
+page and other people's clients.
 Nothing of a request is repeated in an answer but the names of fields, shortened.
 """
 
@@ -35,8 +36,8 @@ class NotSignedIn(errors.Forbidden):
     """A browser without a live session."""
 
 
-class Busy(errors.ParleyError):
-    """Too many requests are being answered at once."""
+class NoSuchRelease(errors.NotFound):
+    """No release has this name."""
 
 
 class NothingToAnswer(errors.ParleyError):
@@ -53,16 +54,28 @@ class Kind:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+REASONS: Final[Mapping[str, str]] = {
+    "string_unicode": "the text holds half a character (a lone surrogate); write it anew",
+    "json_invalid": "the request is no JSON",
+}
+"""Sentences in the place of pydantic's, by its type of error."""
+
 INVALID: Final = Kind(400, "invalid_request_error")
+UNACCEPTABLE: Final = Kind(422, "invalid_request_error", "unacceptable")
 INTERNAL: Final = Kind(500, "server_error", "internal_error")
 KINDS: Final[Mapping[type[errors.ParleyError], Kind]] = {
     UnknownKey: Kind(401, "invalid_request_error", "invalid_api_key", {"www-authenticate": "Bearer"}),
     NotSignedIn: Kind(401, "invalid_request_error", "not_signed_in"),
-    Busy: Kind(429, "rate_limit_error", "too_many_requests", {"retry-after": "1"}),
     NothingToAnswer: Kind(503, "server_error", "no_release", {"retry-after": "5"}),
     errors.Forbidden: Kind(403, "permission_error", "forbidden"),
-    errors.NotFound: Kind(404, "invalid_request_error", "model_not_found"),
+    NoSuchRelease: Kind(404, "invalid_request_error", "model_not_found"),
+    errors.NotFound: Kind(404, "invalid_request_error", "not_found"),
+    errors.Gone: Kind(410, "invalid_request_error", "gone"),
     errors.Conflict: Kind(409, "invalid_request_error", "conflict"),
+    errors.TooLong: Kind(413, "invalid_request_error", "too_long"),
+    errors.Unacceptable: Kind(422, "invalid_request_error", "unacceptable"),
+    errors.Busy: Kind(429, "rate_limit_error", "too_many_requests", {"retry-after": "2"}),
+    errors.Unavailable: Kind(503, "server_error", "unavailable", {"retry-after": "5"}),
     errors.Blocked: Kind(400, "invalid_request_error", "content_filter"),
     errors.ConfigError: INVALID,
     errors.DataError: INVALID,
@@ -71,7 +84,9 @@ KINDS: Final[Mapping[type[errors.ParleyError], Kind]] = {
 
 
 class Problem(JSONResponse):
-    """An error as an answer. Pure ASCII: a name that is no valid text must not break the answer."""
+    """An error as an answer (RFC 9457). Pure ASCII: a name that is no valid text must not break it."""
+
+    media_type = "application/problem+json"
 
     def render(self, content: Any) -> bytes:
         """JSON bytes."""
@@ -117,7 +132,14 @@ def _body(kind: Kind, message: str, param: str | None = None, code: str | None =
 
 
 def _problem(kind: Kind, body: ErrorBody) -> Response:
-    return Problem({"error": dict(body)}, kind.status, headers=dict(kind.headers))
+    content = {
+        "type": f"urn:parley:{body.code or kind.type}",
+        "title": HTTPStatus(kind.status).phrase,
+        "status": kind.status,
+        "detail": body.message,
+        "error": dict(body),
+    }
+    return Problem(content, kind.status, headers=dict(kind.headers))
 
 
 async def _on_parley_error(_request: Request, error: Exception) -> Response:
@@ -134,15 +156,17 @@ async def _on_hang_up(_request: Request, _error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it; the log does
 
 
-async def _on_invalid_request(_request: Request, error: Exception) -> Response:
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
+    """400 for programs, as OpenAI does it; 422 for the page."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    invalid = INVALID if request.url.path.startswith("/v1/") else UNACCEPTABLE
     param = _field(first["loc"])
     if first["type"] == "extra_forbidden":
         message = f"The parameter '{param}' is not supported here; leave it out."
-        return _problem(INVALID, _body(INVALID, message, param, "unsupported_parameter"))
-    reason = str(first["msg"]).removeprefix("Value error, ")
-    return _problem(INVALID, _body(INVALID, f"{param}: {reason}" if param else reason, param))
+        return _problem(invalid, _body(invalid, message, param, "unsupported_parameter"))
+    reason = REASONS.get(first["type"]) or str(first["msg"]).removeprefix("Value error, ")
+    return _problem(invalid, _body(invalid, f"{param}: {reason}" if param else reason, param))
 
 
 def _field(location: Sequence[str | int]) -> str | None:

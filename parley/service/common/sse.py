@@ -49,4 +49,4 @@ async def _lines(events: AsyncIterator[BaseModel], closing: str) -> AsyncIterato
 
 
 def _line(event: BaseModel) -> str:
-    return f"data: {event.model_dump_json()}\n\n"
+    return f"data: {event.model_dump_json(exclude_unset=isinstance(event, ErrorAnswer))}\n\n"

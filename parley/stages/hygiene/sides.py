@@ -36,7 +36,12 @@ def history_of(record: Demonstration | Ranking) -> Conversation:
 
 def prompt_is_held_out(record: Demonstration | Ranking, *, share: float, seed: int) -> bool:
     """By the record's first user turn."""
-    letters = "".join(letter for letter in first_turn(history_of(record)).lower() if letter.isalnum())
+    return opening_is_held_out(first_turn(history_of(record)), share=share, seed=seed)
+
+
+def opening_is_held_out(text: str, *, share: float, seed: int) -> bool:
+    """By what a conversation began with."""
+    letters = "".join(letter for letter in text.lower() if letter.isalnum())
     return drawn(seed, letters) < share
 
 

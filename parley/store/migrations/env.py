@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from alembic import context
 
-from parley.store import keys, logins  # noqa: F401  (they fill the metadata)
+from parley.store import (  # noqa: F401  (they fill the metadata)
+    candidates,
+    comparisons,
+    consents,
+    conversations,
+    feedback,
+    generations,
+    keys,
+    logins,
+    messages,
+    objections,
+    releases,
+    search,
+    shares,
+    users,
+)
 from parley.store.schema import Table
 
 context.configure(
