@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast, get_args
 
 from sqlalchemy import (
     BigInteger,
@@ -39,7 +39,8 @@ AuthorKind = Literal["user", "model", "trainer"]
 MessageState = Literal["pending", "complete", "stopped", "length", "blocked", "failed"]
 SAID: Final = ("complete", "stopped", "length")
 """The states of a message whose words anybody may read who may read the conversation."""
-STATES = "'pending', 'complete', 'stopped', 'length', 'blocked', 'failed'"
+STATES: Final = ", ".join(f"'{state}'" for state in get_args(MessageState))
+"""All of them, as SQL lists them."""
 
 
 class MessageRow(Table):
