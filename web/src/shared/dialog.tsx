@@ -29,7 +29,13 @@ export function Dialog({
       ref={dialog}
       className={`dialog ${className}`}
       aria-labelledby={heading}
-      onClose={onClose}
+      onCancel={(event) => {
+        event.preventDefault(); // closed by the state, or a key pressed at once would find it open still
+        onClose();
+      }}
+      onClose={() => {
+        if (!dialog.current?.open) onClose(); // the event comes late: it may be open again
+      }}
       onClick={(event) => {
         if (event.target === dialog.current) onClose(); // beside it
       }}
