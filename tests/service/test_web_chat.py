@@ -180,6 +180,24 @@ def test_a_title_is_changed_and_a_conversation_deleted_by_keyboard(visit: Visit)
     expect(box(page)).to_be_focused()
 
 
+def test_a_dialog_opened_again_before_its_closing_was_told_stays_open(visit: Visit) -> None:
+    page = visit.page
+    talk(page, "hello")
+    page.get_by_role("button", name="Delete").press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate(
+        """() => {
+            const named = (one) => (one.ariaLabel ?? one.textContent).trim() === "Delete";
+            const opener = [...document.querySelectorAll("button:not(dialog *)")].find(named);
+            document.querySelector("dialog[open]").requestClose();
+            opener.click();
+        }"""
+    )
+    page.wait_for_timeout(200)
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(history(page)).to_have_count(0)
+
+
 def test_what_is_not_there_says_so(visit: Visit) -> None:
     visit.open("/c/00000000-0000-7000-8000-000000000000")
     expect(visit.page.get_by_role("heading", level=1)).to_have_text("This conversation is not here")

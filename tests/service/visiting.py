@@ -119,7 +119,7 @@ def visiting(
         locale=language,
         permissions=["clipboard-read", "clipboard-write"],
     )
-    context.set_default_timeout(5_000)
+    context.set_default_timeout(15_000)
     visit = Visit(context.new_page(), service, size, dark)
     watch(visit.page, service, visit.complaints)
     visit.page.goto(service.link(user_id))
