@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
+from html import escape
 from operator import getitem
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ HEAD: Final = """\
 What `make prove` measured, on two cores of a shared virtual machine without a GPU. Each section names the commit.
 A figure that is not here was not measured.
 """
+MOST_SAMPLE: Final = 160  # characters of a table's cell
 STAGES: Final = ("base", "sft", "ppo-1", "ppo-2")
 NAMES: Final = {"base": "base", "sft": "SFT", "ppo-1": "PPO 1", "ppo-2": "PPO 2"}
 
@@ -118,6 +121,19 @@ def _words(result: Mapping[str, Any]) -> Iterator[str]:
         f"paired), at a KL of {ppo['kl_nats']:.1f} nats to SFT; "
         f"tokens a reply {ppo['sft_tokens']:.0f} → {ppo['tokens']:.0f}.\n"
     )
+    yield "The last user turn of the first held-out prompts, and what came back; a model of this size knows nothing.\n"
+    yield "| asked | SFT | PPO 1 |\n| --- | --- | --- |"
+    for sample in result["samples"]:
+        asked, *replies = sample["messages"][-1][1], sample["before"]["reply"], sample["after"]["reply"]
+        yield f"| {' | '.join(map(_cell, (asked, *replies)))} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """A line of a table, shortened; what a model wrote is text and no markup."""
+    line = escape(" ".join(text.split()), quote=False)
+    short = line if len(line) <= MOST_SAMPLE else line[:MOST_SAMPLE].rsplit(" ", 1)[0] + " …"
+    return re.sub(r"([\\|`*_\[\]])", r"\\\1", short)
 
 
 def _judged(name: str, found: Mapping[str, Any]) -> str:

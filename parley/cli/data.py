@@ -141,8 +141,13 @@ def _left_out(checked: Checked) -> str:
         "near-duplicates": checked.near_duplicates,
     }
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
-    private = ", ".join(f"{kind} {count}" for kind, count in checked.private.items())
-    return said + (f"; and mask private details: {private}" if private else "")
+    if checked.private:
+        said += f"; and mask private details: {_counted(checked.private)}"
+    return said + (f"; unsafe answers by the rules: {_counted(checked.unsafe)}" if checked.unsafe else "")
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in counts.items())
 
 
 def _hygiene(checked: Checked) -> dict[str, object]:
@@ -151,6 +156,7 @@ def _hygiene(checked: Checked) -> dict[str, object]:
         "duplicates": checked.duplicates,
         "near_duplicates": checked.near_duplicates,
         "private": checked.private,
+        "unsafe": checked.unsafe,
         "people": checked.people,
         "turns": list(checked.turns),
         "words": list(checked.words),

@@ -30,6 +30,7 @@ def hygiene_section(report: RunReport) -> Section | None:
         tag("p", _summary(found)),
         _files(found.files),
         _left_out(found.files),
+        _unsafe(found.files),
         _mix(found.mix),
         _private(found),
         _people(found),
@@ -104,6 +105,26 @@ def _reasons(item: FileFindings) -> list[Html]:
         )
         for n, (kind, left) in enumerate(every)
     ]
+
+
+def _unsafe(files: Sequence[FileFindings]) -> Html:
+    rows = [
+        row(_name(item), [tag("td", left.reason), _number(left.count), _reason_places(left)])
+        for item in files
+        for left in item.unsafe
+    ]
+    if not rows:
+        return note("The moderation rules found no unsafe answer in dialogues or rankings.")
+    heads: list[Child] = ["file", "category", "records", "where"]
+    small = note(
+        "Answers that would be imitated, and ranked replies. The rules know no context; a ranking teaches what is "
+        "worse too, so that its replies may well be unsafe."
+    )
+    return join(table("Unsafe answers by the moderation rules", heads, rows), small)
+
+
+def _reason_places(left: Left) -> Html:
+    return tag("td", tag("small", "; ".join(left.places[:SHOWN_PLACES]), _more(left)), class_="reason")
 
 
 def _name(item: FileFindings) -> Child:

@@ -29,6 +29,7 @@ from parley.stages.hygiene.cleaning import (
     identity,
     in_drawn_order,
     is_by_people_out,
+    of_kind,
     unlike,
     without_long_prefixes,
     without_private,
@@ -47,6 +48,7 @@ from parley.stages.hygiene.mix import (
 from parley.stages.hygiene.planted import recall
 from parley.stages.hygiene.settings import FileData, FilesData
 from parley.stages.hygiene.sides import drawn, people_of
+from parley.stages.hygiene.unsafe import without_unsafe
 from parley.stages.sources import Told
 
 R = TypeVar("R", bound=Learnt)
@@ -97,6 +99,7 @@ class _Telling:
         texts, texts_out = self._text_sides(self._clean("texts", data.texts, Document))
         talks: list[Entry[Talk]] = [*self._clean("dialogues", data.dialogues, Demonstration)]
         talks += self._clean("rankings", data.rankings, Ranking)
+        talks = without_unsafe(talks, data.unsafe)
         train, apart = divided(talks, self._shares)
         train = at_most_a_person(
             without_long_prefixes(train, data.common_prefix), data.prompts_a_person, self._seed
@@ -241,11 +244,6 @@ class _Telling:
 
     def _is_by_people_out(self, entry: Entry[Learnt]) -> bool:
         return not isinstance(entry.record, Document) and is_by_people_out(entry.record, self._shares)
-
-
-def of_kind(entries: Sequence[Entry[Any]], kind: type[R]) -> list[Entry[R]]:
-    """The entries of which the record is of that kind."""
-    return [entry for entry in entries if isinstance(entry.record, kind)]
 
 
 def _records(entries: Sequence[Entry[R]]) -> list[R]:

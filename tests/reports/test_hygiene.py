@@ -44,6 +44,10 @@ def test_reasons_stand_with_the_places_where_one_can_look(told: str) -> None:
     assert "left out 2 duplicate line 4, as line 1; line 6, as people.jsonl, line 3" in told
 
 
+def test_unsafe_answers_stand_by_category(told: str) -> None:
+    assert "people.jsonl dialogues harassment 11 line 5; line 7 …" in told
+
+
 def test_the_mix_stands_beside_what_was_wanted(told: str) -> None:
     assert "ours.jsonl 900 600 0.67 75 % +0.3 75 %" in told
     assert "people.jsonl 100 200 2.00 25 % -0.3 25 %" in told

@@ -8,12 +8,13 @@ from typing import Final
 
 from parley.dialects import Reject, numbered
 from parley.labels import Demonstration, Document, Ranking
-from parley.stages.hygiene.cleaning import Talk, distinct, identity, unlike, without_private
+from parley.stages.hygiene.cleaning import Talk, distinct, identity, of_kind, unlike, without_private
 from parley.stages.hygiene.faults import Learnt, fault_of
 from parley.stages.hygiene.findings import quantiles
 from parley.stages.hygiene.ledger import Entry, Ledger, num_turns, num_words
 from parley.stages.hygiene.settings import FilesData
 from parley.stages.hygiene.sides import people_of
+from parley.stages.hygiene.unsafe import without_unsafe
 
 KEYS: Final = FilesData()
 KINDS: Final = (Demonstration, Ranking, Document)
@@ -29,6 +30,8 @@ class Checked:
     near_duplicates: int
     private: dict[str, int]
     """Private details by kind."""
+    unsafe: dict[str, int]
+    """Records with an answer that the moderation rules warn about or block, by category."""
     people: int
     turns: tuple[int, ...]
     """Five quantiles: shortest, 10 %, median, 90 %, longest."""
@@ -48,6 +51,8 @@ def check(format: str, path: Path) -> Checked:
                 entries.append(Entry(ledger, line, item, identity(item)))
     each_once = [distinct([entry for entry in entries if isinstance(entry.record, kind)]) for kind in KINDS]
     kept = [entry for of_kind in each_once for entry in unlike(of_kind, KEYS.near_duplicate)]
+    talks: list[Entry[Talk]] = [*of_kind(kept, Demonstration), *of_kind(kept, Ranking)]
+    without_unsafe(talks, "count")
     without_private(kept, lambda _: "mask")
     records = [entry.record for entry in kept]
     num_different = sum(map(len, each_once))
@@ -56,6 +61,7 @@ def check(format: str, path: Path) -> Checked:
         duplicates=len(entries) - num_different,
         near_duplicates=num_different - len(kept),
         private={kind: len(found) for kind, found in sorted(ledger.private.items())},
+        unsafe={kind: len(found) for kind, found in sorted(ledger.unsafe.items())},
         people=len({name for record in records if isinstance(record, Talk) for name in people_of(record)}),
         turns=quantiles([num_turns(record) for record in records]),
         words=quantiles([num_words(record) for record in records]),

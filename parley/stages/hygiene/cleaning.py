@@ -132,6 +132,11 @@ def at_most(entries: Sequence[Entry[R]], limits: Sequence[tuple[str, int]], seed
     return [entry for entry in entries if id(entry) in kept]
 
 
+def of_kind(entries: Sequence[Entry[Any]], kind: type[R]) -> list[Entry[R]]:
+    """The entries of which the record is of that kind."""
+    return [entry for entry in entries if isinstance(entry.record, kind)]
+
+
 def in_drawn_order(entries: Sequence[Entry[R]], seed: int) -> list[Entry[R]]:
     """In an order that follows from seed and content, so that no entry's place depends on another."""
     return sorted(entries, key=lambda entry: drawn(seed, entry.digest.hex()))

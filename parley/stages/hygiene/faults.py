@@ -1,7 +1,7 @@
 """Rows that can be read and still must not be learnt from, each with its reason.
 
 A row that cannot be read at all (no JSON, not UTF-8, an unknown role, an empty turn, no assistant turn) was
-rejected by its reader. Whether what a row says is decent is not judged here.
+rejected by its reader. Whether what a row says is decent is judged in `unsafe.py`.
 """
 
 from __future__ import annotations

@@ -59,6 +59,8 @@ class FileFindings:
     """Rows at fault."""
     dropped: tuple[Left, ...]
     """Records left out although nothing is wrong with them."""
+    unsafe: tuple[Left, ...]
+    """Records with an answer that the moderation rules warn about or block, by category; left out or not."""
     train: int
     """Different records that are learnt from."""
     held_out: int

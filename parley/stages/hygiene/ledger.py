@@ -35,6 +35,8 @@ class Ledger:
     rejected: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     private: dict[str, list[str]] = field(default_factory=dict)
+    unsafe: dict[str, list[str]] = field(default_factory=dict)
+    """Rows with an unsafe answer, by category of the rules; they may be learnt from all the same."""
 
     def reject(self, reason: str, line: int) -> None:
         """A row is at fault."""
@@ -78,6 +80,7 @@ def file_findings(
         records=ledger.records,
         rejected=_left(ledger.rejected),
         dropped=_left(ledger.dropped),
+        unsafe=_left(ledger.unsafe),
         train=len(train),
         held_out=len(held_out),
         held_out_people=by_people,

@@ -78,6 +78,9 @@ class FilesData:
     pii: Literal["mask", "drop", "keep"] = "mask"
     """What becomes of private details in the training part (e-mail, phone, IBAN, card, ...): replaced by
     `[email]` and the like, or their records dropped, or kept."""
+    unsafe: Literal["count", "drop"] = "count"
+    """What becomes of dialogues with an imitated turn that the shipped moderation rules block: counted, or
+    dropped too. Rankings are only counted."""
     row_characters: int = 100_000
     """A longer dialogue or ranking is a fault; 0 is no limit."""
     most_repeats: int = 4
