@@ -1,5 +1,6 @@
 """Writes `docs/reference/` (the commands from the parser, the recipe's keys from the config classes) and
-`docs/results.md` (from the JSON of `make prove`).
+`docs/results.md` with its pictures (from the JSON of `make prove`), and the reference curves (from that of a
+benchmark).
 
     python -m docs.generate            writes the pages
     python -m docs.generate --check    ends with 1 where one of them is out of date
@@ -21,7 +22,8 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from docs.results_page import results_page
+from docs.curves_page import curve_pages
+from docs.results_page import result_pictures, results_page
 from parley.cli import parser as grammar
 from parley.config import key_of, plain
 from parley.stages.recipe import ROUND_SECTIONS, Recipe
@@ -76,6 +78,8 @@ def pages() -> dict[Path, str]:
         REFERENCE / "cli.md": commands_page(),
         REFERENCE / "recipe.md": recipe_page(),
         RESULTS.parent / "results.md": results_page(RESULTS),
+        **result_pictures(RESULTS),
+        **curve_pages(RESULTS / "curves.json"),
     }
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import inspect
 import json
+import logging
 import math
 import os
 import shutil
 import subprocess
 import time
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,13 +29,18 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, runtim
 
 from parley.config import build, canonical, plain
 from parley.errors import ArtifactError, ConfigError, InvariantError
-from parley.metrics import MetricsFile, Pace, Silent, Watcher
+from parley.metrics import MetricsFile, Pace, Sample, SamplesFile, Silent, Watcher
 from parley.numerics import NumericPlan
+from parley.unfinished import Begun, steps_saved
+
+log = logging.getLogger(__name__)
 
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.jsonl"
+SAMPLES: Final = "samples.jsonl"
+NAME: Final = 12  # hexadecimal digits in a directory's name
 STATE: Final = "state"  # saved steps of an unfinished stage
-NOT_CONTENT: Final = (MANIFEST, METRICS)  # carry times, or follow from the content
+NOT_CONTENT: Final = (MANIFEST, METRICS, SAMPLES)  # carry times, or follow from the content
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,26 @@ class Workspace:
         """The stage's `metrics.jsonl`."""
         return MetricsFile(self.path / METRICS)
 
+    @property
+    def samples(self) -> SamplesFile:
+        """The stage's `samples.jsonl`."""
+        return SamplesFile(self.path / SAMPLES)
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written of later steps."""
+        self.metrics.rewind(step)
+        self.samples.rewind(step)
+
+    def measure(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write a line of figures, and tell whoever watches."""
+        self.metrics.write(step, figures)
+        self.watcher.measured(self.label, step, figures)
+
+    def keep(self, step: int, samples: Sequence[Sample]) -> None:
+        """Write replies of a step, and tell whoever watches."""
+        self.samples.write(step, samples)
+        self.watcher.sampled(self.label, step, samples)
+
     def progress(self, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         """Tell whoever watches."""
         self.watcher.progressed(self.label, done, total, figures or {})
@@ -224,7 +251,7 @@ class Run:
         """The stage's artifact: opened where it was made before, else made now."""
         kind = _result_of(stage)
         origin = _origin_of(stage, args, kwargs)
-        name = _digest(canonical({**origin, "seed": self.seed, "label": label}))[:12]
+        name = _digest(canonical({**origin, "seed": self.seed, "label": label}))[:NAME]
         path = self.path / f"{label.replace(' ', '-')}-{name}"
         if (path / MANIFEST).exists():
             artifact = open_artifact(kind, path)
@@ -233,12 +260,39 @@ class Run:
             self.made[label] = artifact
             return artifact
         path.mkdir(exist_ok=True)
+        self._say_what_changed(
+            label, path, Begun.now(_names_of(stage, args, kwargs), origin["inputs"], seed=self.seed)
+        )
         self.watcher.started(label)
         out = Workspace(path, label, self.seed, self.plan, self.watcher, origin, Pace())
         artifact = stage(out, *args, **kwargs)
         self.watcher.finished(label, out.pace.elapsed_seconds, artifact.figures, reused=False)
         self.made[label] = artifact
         return artifact
+
+    def _say_what_changed(self, label: str, path: Path, begun: Begun) -> None:
+        """Whoever goes on with other code, or begins anew beside saved steps, is told (rule C1)."""
+        before = Begun.read(path / STATE)
+        changed = before.changed_versions(begun) if before and steps_saved(path / STATE) else []
+        if changed:
+            log.warning(
+                "%s goes on from its saved steps, with other versions of %s: what comes out is bit for bit neither's; "
+                "remove %s to begin it anew",
+                label,
+                ", ".join(changed),
+                path,
+            )
+        for other in sorted(self.path.glob(f"{label.replace(' ', '-')}-{'[0-9a-f]' * NAME}")):
+            left = Begun.read(other / STATE) if other != path and not (other / MANIFEST).exists() else None
+            if left and not steps_saved(path / STATE) and steps_saved(other / STATE):
+                log.warning(
+                    "%s begins anew, not from its saved steps in %s: changed since then: %s; set that back to go on "
+                    "with them, or remove the directory",
+                    label,
+                    other,
+                    ", ".join(left.changes(begun)),
+                )
+        begun.write(path / STATE)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -273,6 +327,12 @@ def _result_of(stage: Callable[..., A]) -> type[A]:
 def _origin_of(stage: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     values = [*args, *(kwargs[key] for key in sorted(kwargs))]
     return {"stage": stage.__name__, "inputs": [_described_input(value) for value in values]}
+
+
+def _names_of(stage: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+    """The stage's names of its inputs, in the order in which `_origin_of` tells them."""
+    names = list(inspect.signature(stage).parameters)[1 : 1 + len(args)]
+    return [*names, *(f"input {n}" for n in range(len(names) + 1, len(args) + 1)), *sorted(kwargs)]
 
 
 def _described_input(value: Any) -> Any:

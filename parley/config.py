@@ -65,6 +65,16 @@ def overlay(values: Mapping[str, Any], flags: Mapping[str, str]) -> dict[str, An
     return merged
 
 
+def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, section by section; where both say something, `over` counts. Lists are taken whole."""
+    found = dict(under)
+    for key, value in over.items():
+        inner = found.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        found[key] = merged(inner, value) if both else value  # type: ignore[arg-type]
+    return found
+
+
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """An instance of dataclass `cls`; `where` names the place in messages: a file, or a section of one
     (`recipes/x.yaml: ppo`)."""

@@ -2,6 +2,7 @@
 
     ParleyError
     ├── ConfigError      a recipe, flag or setting is wrong
+    │   └── ContextExceeded  a prompt is longer than the model's context
     ├── ArtifactError    a sealed directory is missing, broken or of another run
     ├── DataError        a record of somebody's data is at fault: file, record, field
     ├── InvariantError   training numbers that cannot be right, with a diagnosis
@@ -11,7 +12,7 @@
     ├── Conflict         the thing exists already or changed meanwhile
     ├── Unacceptable     what a person sent breaks a rule
     │   └── TooLong      it is longer than is taken
-    ├── Busy             too much is being done at once
+    ├── Busy             too much is being done at once; says when to come again
     ├── Unavailable      something that this needs does not answer
     └── Blocked          moderation stopped it
 
@@ -28,6 +29,10 @@ class ParleyError(Exception):
 
 class ConfigError(ParleyError):
     """A recipe, a flag or a setting cannot be used."""
+
+
+class ContextExceeded(ConfigError):
+    """A prompt leaves no room in the model's context."""
 
 
 class ArtifactError(ParleyError):
@@ -81,7 +86,11 @@ class TooLong(Unacceptable):
 
 
 class Busy(ParleyError):
-    """Too much is being done at once; a little later it can be done."""
+    """Too much is being done at once. Come again in `retry_after_seconds`."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 2) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
 
 
 class Unavailable(ParleyError):

@@ -126,6 +126,13 @@ class Ranking:
         """The strict pairs; they stay one batch element of the reward model (InstructGPT, Eq. 1)."""
         return self.judgement.comparisons()
 
+    def gaps(self) -> tuple[int, ...]:
+        """How many ranks lie between the two replies of each strict pair; 1 where people only chose."""
+        if isinstance(self.judgement, Choices):
+            return (1,) * len(self.comparisons())
+        ranks = self.judgement.values
+        return tuple(ranks[pair.worse] - ranks[pair.better] for pair in self.comparisons())
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

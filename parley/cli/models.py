@@ -6,43 +6,45 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from parley.cli import show_json, show_rejects
+from parley.cli.engines import checkpoint_responder, engine_named, is_server, server_responder
 from parley.cli.machine import machine_plan
+from parley.cli.paths import runs
 from parley.cli.releases import answering_directory
 from parley.dialects import read
 from parley.dialogue import Conversation
-from parley.engine.responder import CheckpointResponder
 from parley.engine.sampler import sample
-from parley.errors import ConfigError, DataError
+from parley.errors import ConfigError, DataError, NotFound
 from parley.evals.reward_accuracy import accuracies
 from parley.model.checkpoint import LoadedModel, load_checkpoint, load_model
 from parley.model.decoder import count_parameters
+from parley.model.gguf import export_gguf
 from parley.model.llama2c import convert_llama2c
 from parley.model.reward_checkpoint import load_reward
 from parley.model.selftest import apply_plan
 from parley.numerics import NumericPlan
-from parley.ports import Delta, ReleaseInfo, Sampling
+from parley.ports import Delta, ReleaseInfo, Responder, Sampling
 from parley.rlhf.exchanges import history_tokens
 from parley.stages.base import bits_per_byte
+from parley.stages.release import find_releases
 
 
 def chat(arguments: argparse.Namespace) -> int:
     """Read a line, answer it, until the input ends."""
     _check_sampling(arguments)
     _serving_plan()
-    directory = arguments.checkpoint or answering_directory()
-    info = ReleaseInfo(directory.name, "checkpoint", "", 0)
-    responder = CheckpointResponder(lambda: [(info, directory)])
+    responder, release = _talking(arguments)
     sampling = Sampling(temperature=arguments.temperature, max_tokens=arguments.max_tokens)
     conversation = Conversation(())
     for line in _lines():
         asked = conversation.ask(line)
         said = ""
         try:
-            for part in responder.stream(asked, sampling, release=info.name):
+            for part in responder.stream(asked, sampling, release=release):
                 if isinstance(part, Delta):
                     said += part.text
                     print(part.text, end="", flush=True)
@@ -50,8 +52,19 @@ def chat(arguments: argparse.Namespace) -> int:
             print(f"({error}; the conversation goes on without this message)", file=sys.stderr)
             continue
         print()
-        conversation = asked.reply(said, author=info.name)
+        conversation = asked.reply(said, author=release)
     return 0
+
+
+def _talking(arguments: argparse.Namespace) -> tuple[Responder, str]:
+    """Who answers, and the name of the release that does."""
+    engine = engine_named(arguments.engine)
+    if is_server(engine):
+        server = server_responder(engine)
+        return server, arguments.release or server.releases()[-1].name
+    directory = arguments.checkpoint or _release_directory(arguments.release)
+    info = ReleaseInfo(directory.name, "checkpoint", "", 0)
+    return checkpoint_responder(engine, lambda: [(info, directory)], NumericPlan()), info.name
 
 
 def generate(arguments: argparse.Namespace) -> int:
@@ -152,6 +165,31 @@ def convert(arguments: argparse.Namespace) -> int:
     else:
         print(f"{arguments.out}: {parameters:,} parameters, {config.vocab_size:,} tokens")
     return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """A release or any checkpoint as one GGUF file."""
+    if arguments.out.exists():
+        raise ConfigError(f"{arguments.out} exists already: name a file that does not")
+    directory = arguments.checkpoint or _release_directory(arguments.release)
+    model = load_checkpoint(directory, NumericPlan())
+    name = arguments.release or directory.name
+    export_gguf(model, arguments.out, precision=arguments.precision, name=name)
+    size = arguments.out.stat().st_size
+    if arguments.json:
+        show_json({"file": str(arguments.out), "bytes": size, "precision": arguments.precision})
+    else:
+        print(f"{arguments.out}: {size:,} bytes, matrices in {arguments.precision}")
+    return 0
+
+
+def _release_directory(name: str | None) -> Path:
+    if name is None:
+        return answering_directory()
+    found = {one.info.name: one.path for one in find_releases(runs())}
+    if name not in found:
+        raise NotFound(f"there is no release {name!r}; there are: {', '.join(found) or 'none yet'}")
+    return found[name]
 
 
 def _prompt_tokens(model: LoadedModel, text: str, *, raw: bool) -> list[int]:

@@ -13,6 +13,7 @@ from parley.model.process import prepare_process
 
 DEFAULT_RECIPE: Final = "recipes/microworld.yaml"
 DEFAULT_PORT: Final = 8500
+PRECISIONS: Final = ("f32", "bf16", "f16", "q8_0")
 RELEASE_ACTIONS: Final = ("cut", "list", "show", "promote", "rollback")
 RELEASE_STATES: Final = ("candidate", "shadow", "canary", "live", "retired")
 Command = Callable[[argparse.Namespace], int]
@@ -78,11 +79,32 @@ def _add_runs(commands: Any) -> None:
         "the whole recipe, resumable; --section.key VALUE behind it overrides a key",
     )
     run.add_argument("recipe", type=Path)
+    _memory(run)
     _json(run)
     for stage in ("base", "sft", "reward", "ppo", "evaluate"):
         _stage(commands, stage, stage)
     run.set_defaults(until="")
+    _add_checks(commands)
     _add_releases(commands)
+
+
+def _add_checks(commands: Any) -> None:
+    plan = _command(
+        commands, "plan", "plan:plan", "how much memory a recipe takes, before anything is loaded"
+    )
+    plan.add_argument("recipe", type=Path)
+    doctor = _command(
+        commands, "doctor", "doctor:doctor", "replay one batch, check every invariant, print the machine"
+    )
+    doctor.add_argument(
+        "what",
+        type=Path,
+        nargs="?",
+        help="a recipe, a run's directory or a checkpoint; default: the newest run",
+    )
+    _json(doctor)
+    plan.add_argument("--gpu", type=float, help="on a GPU with so many GB instead of here and now")
+    _json(plan)
 
 
 def _add_releases(commands: Any) -> None:
@@ -113,6 +135,7 @@ def _add_releases(commands: Any) -> None:
 def _stage(commands: Any, name: str, stage: str) -> None:
     part = _command(commands, name, "runs:run", _UP_TO[stage])
     part.add_argument("recipe", type=Path)
+    _memory(part)
     part.set_defaults(until="" if stage in ("evaluate", "release") else stage)
     _json(part)
 
@@ -130,6 +153,8 @@ _UP_TO: Final = {
 def _add_models(commands: Any) -> None:
     chat = _command(commands, "chat", "models:chat", "a conversation in the terminal")
     chat.add_argument("--checkpoint", type=Path, help="default: the release that answers by default")
+    chat.add_argument("--release", help="a release, or a model of the server that --engine names")
+    _engine(chat)
     chat.add_argument("--temperature", type=float, default=0.7)
     chat.add_argument("--max-tokens", type=int, default=256)
     chat.set_defaults(seed=0)
@@ -152,7 +177,7 @@ def _add_models(commands: Any) -> None:
     perplexity.add_argument("file", type=Path, help="a text file, or JSON lines with `text`; may be gzipped")
     _json(perplexity)
 
-    model = commands.add_parser("model", help="models of other programs").add_subparsers(
+    model = commands.add_parser("model", help="models from and for other programs").add_subparsers(
         required=True, metavar="ACTION"
     )
     convert = _command(
@@ -163,6 +188,16 @@ def _add_models(commands: Any) -> None:
     convert.add_argument("--format", choices=["llama2c"], required=True, help="what wrote the file")
     convert.add_argument("--tokenizer", type=Path, required=True, help="the file of its vocabulary")
     _json(convert)
+    export = _command(model, "export", "models:export", "a release or checkpoint as another program's file")
+    export.add_argument("out", type=Path, help="the file to make")
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--release", help="default: the one that answers by default")
+    what.add_argument("--checkpoint", type=Path, help="any checkpoint directory")
+    export.add_argument("--format", choices=["gguf"], required=True, help="gguf: one file for llama.cpp")
+    export.add_argument(
+        "--precision", choices=PRECISIONS, default="f32", help="of the matrices; default: f32"
+    )
+    _json(export)
 
 
 def _add_serving(commands: Any) -> None:
@@ -170,6 +205,7 @@ def _add_serving(commands: Any) -> None:
     what = serve.add_mutually_exclusive_group()
     what.add_argument("--release", help="the release that answers by default, whatever was promoted")
     what.add_argument("--checkpoint", type=Path, help="serve this directory alone")
+    _engine(serve)
     serve.add_argument("--host", default="127.0.0.1", help="default: loopback")
     _port(serve)
     key = commands.add_parser("key", help="bearer keys for /v1").add_subparsers(
@@ -225,9 +261,23 @@ def _later(target: str) -> Command:
     return command
 
 
+def _memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-memory-check", action="store_true", help="begin even where the memory plan does not fit"
+    )
+
+
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object on stdout and nothing else there"
+    )
+
+
+def _engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        help="built-in, llama (llama.cpp), or the address of an OpenAI-compatible server, whose key is in "
+        "PARLEY_ENGINE_KEY; default: PARLEY_ENGINE, else built-in",
     )
 
 

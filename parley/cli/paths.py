@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from parley.errors import ConfigError
+
+RECIPE: Final = "recipe.json"  # in a run's directory, as it was begun: preset, file and flags together
 
 
 def home() -> Path:

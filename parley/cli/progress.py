@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 
 from parley.artifacts import write_atomically
 from parley.cli.run_details import DetailsReader
-from parley.metrics import Pace, Watcher
+from parley.metrics import Pace, Sample, Silent, Watcher
 from parley.service.common.run_view import RunDetails, RunState, RunStatus, StageState, StageView
 
 STATUS: Final = "status.json"
@@ -80,7 +80,7 @@ class Tracked:
         )
 
 
-class Status:
+class Status(Silent):
     """A watcher that keeps every stage's state, and how long the rest will take.
 
     What is left is taken from the recipe's expected seconds, scaled by how the finished stages of
@@ -156,7 +156,7 @@ class Status:
 
 
 @dataclass(slots=True)
-class StatusFile:
+class StatusFile(Silent):
     """A watcher that writes a status to `status.json` in the run's directory, a few times a second at
     most. The status itself is told by somebody else, before this."""
 
@@ -203,6 +203,16 @@ class Tee:
         for watcher in self.watchers:
             watcher.progressed(label, done, total, figures)
 
+    def measured(self, label: str, step: int, figures: Mapping[str, float]) -> None:
+        """To all."""
+        for watcher in self.watchers:
+            watcher.measured(label, step, figures)
+
+    def sampled(self, label: str, step: int, samples: Sequence[Sample]) -> None:
+        """To all."""
+        for watcher in self.watchers:
+            watcher.sampled(label, step, samples)
+
     def finished(self, label: str, seconds: float, figures: Mapping[str, float], *, reused: bool) -> None:
         """To all."""
         for watcher in self.watchers:
@@ -213,7 +223,7 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-class Terminal:
+class Terminal(Silent):
     """A watcher that prints: one line a finished stage, and on a terminal a moving bar."""
 
     def __init__(self, status: Status, stream: TextIO) -> None:

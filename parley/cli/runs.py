@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from parley.artifacts import Artifact, Release, Run
+from parley.artifacts import Artifact, Release, Run, write_atomically
 from parley.cli import show_json
+from parley.cli.loggers import loggers_of
 from parley.cli.machine import machine_plan
-from parley.cli.paths import runs
+from parley.cli.paths import RECIPE, runs
+from parley.cli.plan import announce_memory
 from parley.cli.progress import FileRunView, Status, StatusFile, Tee, Terminal, figure_text, headline
 from parley.cli.serving import serve_until_stopped
+from parley.config import plain
 from parley.model.selftest import apply_plan
 from parley.reports.card import write_card
 from parley.reports.run_report import write_report
@@ -36,12 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     plan = machine_plan()
     status = Status(recipe.name, planned(recipe, until=arguments.until), recipe.expected_seconds)
     path = runs() / recipe.name
-    file = StatusFile(path, status)
-    at_work = Run(
-        path, seed=recipe.seed, plan=plan, watcher=Tee((status, file, Terminal(status, sys.stderr)))
-    )
+    file, loggers = StatusFile(path, status), loggers_of(recipe, path)
+    watcher = Tee((status, file, Terminal(status, sys.stderr), loggers))
+    at_work = Run(path, seed=recipe.seed, plan=plan, watcher=watcher)
     apply_plan(at_work.plan)
-    with at_work.held(), _told(file, whole=not arguments.until):
+    with at_work.held(), _told(file, whole=not arguments.until), closing(loggers):
+        memory = announce_memory(recipe, arguments.recipe, at_work.plan, check=not arguments.no_memory_check)
+        print(memory, file=sys.stderr)
+        write_atomically(path / RECIPE, json.dumps(plain(recipe), ensure_ascii=False, indent=1))
         run_recipe(recipe, at_work, until=arguments.until)
         report = path / REPORT
         write_report(path, report, only={artifact.path.name for artifact in at_work.made.values()})

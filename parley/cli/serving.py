@@ -15,12 +15,16 @@ from typing import Final
 
 from parley.artifacts import write_atomically
 from parley.cli import show_json
+from parley.cli.engines import checkpoint_responder, engine_named, is_server, server_responder
 from parley.cli.paths import home, runs
 from parley.cli.progress import FileRunView
 from parley.cli.releases import FileReleaseView
+from parley.cli.tracing import tracing
+from parley.engine.remote import RemoteResponder
 from parley.engine.responder import CheckpointResponder
 from parley.errors import ConfigError, NotFound
 from parley.moderation.rules import shipped_moderator
+from parley.numerics import NumericPlan
 from parley.ports import ReleaseInfo
 from parley.service.app import create_app
 from parley.service.common.run_view import RunView
@@ -40,7 +44,13 @@ Catalog = Callable[[], Sequence[tuple[ReleaseInfo, Path]]]
 
 def serve(arguments: argparse.Namespace) -> int:
     """The service alone, until Ctrl-C."""
-    catalog, release = _catalog(arguments.release, arguments.checkpoint)
+    engine = engine_named(arguments.engine)
+    if is_server(engine):
+        if arguments.checkpoint is not None:
+            raise ConfigError("--checkpoint is for engines of our own; a server serves what it has loaded")
+        catalog, release = None, arguments.release or ""
+    else:
+        catalog, release = _catalog(arguments.release, arguments.checkpoint)
     if arguments.host in ("0.0.0.0", "::"):
         print(
             "answering on every address, but only to requests for a loopback name: name one by --host",
@@ -53,6 +63,7 @@ def serve(arguments: argparse.Namespace) -> int:
         announce=lambda link: print(f"parley is at {link}", flush=True),
         catalog=catalog,
         release=release,
+        engine=engine,
     )
     return 0
 
@@ -65,6 +76,7 @@ def serve_until_stopped(
     announce: Callable[[str], None],
     catalog: Catalog | None = None,
     release: str = "",
+    engine: str | None = None,
 ) -> None:
     """Bind, say where, answer until a signal comes. A taken port: the next free one.
 
@@ -74,21 +86,36 @@ def serve_until_stopped(
     url = _url(host, listener.getsockname()[1])
     settings = Settings(base_url=url, hosts=(host,), release=release, drafts_share=DRAFTS_SHARE)
     sessions = open_database(database_url(home()))
+    responder, completer = _answering(engine_named(engine), catalog or _all_releases)
     try:
-        app = create_app(
-            sessions=sessions,
-            responder=CheckpointResponder(catalog or _all_releases),
-            moderator=shipped_moderator(),
-            run_view=view,
-            settings=settings,
-            release_view=FileReleaseView(runs()),
-        )
-        write_atomically(home() / SERVER, json.dumps({"url": url, "pid": os.getpid()}))
-        announce(login_url(sessions, settings))
-        make_server(app).run(sockets=[listener])
+        with tracing() as tracer:
+            app = create_app(
+                sessions=sessions,
+                responder=responder,
+                completer=completer,
+                moderator=shipped_moderator(),
+                run_view=view,
+                settings=settings,
+                release_view=FileReleaseView(runs()),
+                tracer=tracer,
+            )
+            write_atomically(home() / SERVER, json.dumps({"url": url, "pid": os.getpid()}))
+            announce(login_url(sessions, settings))
+            make_server(app).run(sockets=[listener])
     finally:
+        responder.close()
         (home() / SERVER).unlink(missing_ok=True)
         close_database(sessions)
+
+
+def _answering(
+    engine: str, catalog: Catalog
+) -> tuple[CheckpointResponder | RemoteResponder, CheckpointResponder | None]:
+    """Who answers people, and who answers programs with all that is known of tokens."""
+    if is_server(engine):
+        return server_responder(engine), None
+    responder = checkpoint_responder(engine, catalog, NumericPlan())
+    return responder, responder
 
 
 def link(arguments: argparse.Namespace) -> int:

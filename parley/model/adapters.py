@@ -12,7 +12,7 @@ Embeddings stay frozen, those of added tokens too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -26,10 +26,11 @@ from torch.nn import functional as F
 
 from parley.config import check_bounds
 from parley.errors import ConfigError
-from parley.model.cache import KeyValueCache
+from parley.model.cache import CacheView
 from parley.model.checkpoint import empty_model
 from parley.model.decoder import Linear
-from parley.model.language_model import LanguageModel
+from parley.model.language_model import Circumstances, LanguageModel
+from parley.model.sight import Sight
 from parley.numerics import NumericPlan
 
 
@@ -87,11 +88,20 @@ class SharedTrunk:
     @contextmanager
     def wearing(self, adapters: nn.ModuleDict) -> Iterator[LanguageModel]:
         """The model with these adapters on; without, it is what it was, bit for bit."""
-        self._worn = adapters
-        try:
+        with self._dressed(adapters):
             yield self.model
+
+    @contextmanager
+    def _dressed(self, adapters: nn.ModuleDict | None) -> Iterator[None]:
+        before, self._worn = self._worn, adapters
+        try:
+            yield
         finally:
-            self._worn = None
+            self._worn = before
+
+    def as_now(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Layers that are computed again wear what they wore."""
+        return nullcontext(), self._dressed(self._worn)
 
 
 class AdaptedModel(LanguageModel):
@@ -99,8 +109,9 @@ class AdaptedModel(LanguageModel):
 
     def __init__(self, trunk: SharedTrunk, config: AdapterConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk, self.adapter_config = trunk, config
         self.config, self.linear_dtype = trunk.model.config, trunk.model.linear_dtype
+        self.sampling_dtype = trunk.model.sampling_dtype
         sizes = {name: _sizes(module) for name, module in trunk.matrices.items()}
         self.adapters = nn.ModuleDict({_key(name): LowRank(*size, config) for name, size in sizes.items()})
         with torch.no_grad():
@@ -124,12 +135,27 @@ class AdaptedModel(LanguageModel):
     def use(self, plan: NumericPlan) -> AdaptedModel:
         """Adapters and trunk on the plan's device; whoever shares the trunk goes with it."""
         self.linear_dtype = self.trunk.model.use(plan).linear_dtype
+        self.sampling_dtype = self.trunk.model.sampling_dtype
         return self.to(plan.device)
+
+    def recompute(self, circumstances: Circumstances | None = None) -> None:
+        """The trunk's layers are computed again on the way back, with the adapters that they wore."""
+        del circumstances
+        self.trunk.model.recompute(self.trunk.as_now)
 
     def resize(self, vocab_size: int) -> None:
         """The trunk's vocabulary; do it before the trunk is shared."""
         self.trunk.model.resize(vocab_size)
         self.config = self.trunk.model.config
+
+    @torch.no_grad()
+    def weight_of(self, module: nn.Module) -> Tensor:
+        """What a matrix of the trunk is with its adapter on."""
+        (name,) = (name for name, one in self.trunk.matrices.items() if one is module)
+        change = cast("LowRank", self.adapters[_key(name)]).change()
+        return module.get_parameter("weight") + (
+            change if isinstance(module, nn.Linear | Linear) else change.T
+        )
 
     def save(self, directory: Path) -> None:
         """Write the merged weights."""
@@ -141,27 +167,24 @@ class AdaptedModel(LanguageModel):
         found = empty_model(self.config.to_hf())
         found.load_state_dict(self.trunk.model.state_dict())
         for name, module in _matrices(found):
-            change = cast("LowRank", self.adapters[_key(name)]).change().cpu()
-            module.get_parameter("weight").add_(
-                change if isinstance(module, nn.Linear | Linear) else change.T
-            )
+            module.get_parameter("weight").copy_(self.weight_of(self.trunk.matrices[name]))
         return found
 
     def forward(
         self,
         tokens: Int[Tensor, "B T"],
         positions: Int[Tensor, "B T"],
-        bias: Float[Tensor, "B 1 T T"],
+        sight: Sight | Float[Tensor, "B 1 T T"],
         *,
         extra: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm."""
         with self.trunk.wearing(self.adapters) as model:
-            hidden: Tensor = model(tokens, positions, bias, extra=extra)
+            hidden: Tensor = model(tokens, positions, sight, extra=extra)
         return hidden
 
     def forward_cached(
-        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: KeyValueCache
+        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: CacheView
     ) -> Float[Tensor, "B N D"]:
         """Hidden states of the next N tokens of every row; their keys and values join the cache."""
         with self.trunk.wearing(self.adapters) as model:
@@ -171,6 +194,11 @@ class AdaptedModel(LanguageModel):
 def adapted(model: LanguageModel, config: AdapterConfig, generator: torch.Generator) -> LanguageModel:
     """The model to be trained: itself, or its frozen weights with adapters where the config asks for them."""
     return AdaptedModel(SharedTrunk(model), config, generator) if config.rank else model
+
+
+def count_adapters(model: LanguageModel, rank: int) -> int:
+    """Numbers in adapters of this rank on a model's matrices; the model may have no weights yet."""
+    return sum(rank * sum(_sizes(module)) for _, module in _matrices(model))
 
 
 def _matrices(model: LanguageModel) -> Iterator[tuple[str, nn.Module]]:

@@ -7,13 +7,36 @@ would halve it but makes attention over it two to three times slower on a CPU.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCKED: Final = -1e30  # added to attention scores; finite, so that a row of padding gives no NaN
+
+
+class CacheView(Protocol):
+    """What a model asks of the cache that it is given."""
+
+    @property
+    def used(self) -> int:
+        """Columns that were there before."""
+        ...
+
+    def append(
+        self, layer: int, key: Float[Tensor, "H B N d"], value: Float[Tensor, "H B N d"]
+    ) -> tuple[Float[Tensor, "H B S d"], Float[Tensor, "H B S d"]]:
+        """Everything that the layer now remembers, the new columns included."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """Every layer has written `count` more columns."""
+        ...
+
+    def bias(self, count: int) -> Float[Tensor, "B 1 N S"]:
+        """What the next `count` columns may see."""
+        ...
 
 
 @dataclass(slots=True)
@@ -47,10 +70,6 @@ class KeyValueCache:
         seen = (columns >= self.starts[:, None])[:, None] & (columns <= columns[self.used :, None])
         blocked = torch.full((), BLOCKED, device=self.store.device)
         return torch.where(seen, torch.zeros_like(blocked), blocked)[:, None]
-
-    def rows(self, chosen: Int[Tensor, " R"]) -> KeyValueCache:
-        """A cache of these rows alone, in this order; a row may be taken several times."""
-        return KeyValueCache(self.store.index_select(3, chosen), self.starts[chosen], self.used)
 
 
 def empty_cache(

@@ -23,12 +23,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 
 from parley.errors import ArtifactError
 from parley.model.architecture import DecoderConfig, RopeScaling
-from parley.model.cache import BLOCKED, KeyValueCache
-from parley.model.kernels import rms_norm, rotate
-from parley.model.language_model import LanguageModel
+from parley.model.attention import Heads, text_attention
+from parley.model.cache import CacheView
+from parley.model.kernels import rms_norm, rotate, swiglu
+from parley.model.language_model import Circumstances, LanguageModel
+from parley.model.sight import Sight, causal_bias, dense
 from parley.model.weights import WEIGHTS_FILE, of_hf_names, save_weights, to_hf_names
 from parley.numerics import AttentionPath, NumericPlan
 
@@ -115,10 +118,14 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rotation: Rotation,
-        bias: Float[Tensor, "B 1 T S"],
-        memory: tuple[KeyValueCache, int] | None,
+        sight: Sight | Float[Tensor, "B 1 T S"],
+        memory: tuple[CacheView, int] | None,
     ) -> Float[Tensor, "B T D"]:
         """What each position gathers. `memory` is the cache and this layer's place in it."""
+        if isinstance(sight, Sight):
+            heads = Heads(self.heads, self.kv_heads, self.head_dim)
+            mixed = text_attention(self.qkv(x).float(), rotation.cos, rotation.sin, sight.texts, heads)
+            return cast("Tensor", self.out(mixed))
         parts = self.qkv(x).unflatten(-1, (-1, self.head_dim)).permute(2, 0, 1, 3)
         parts = parts.to(torch.float32, memory_format=torch.contiguous_format)
         turned, value = torch.split(parts, [self.heads + self.kv_heads, self.kv_heads])
@@ -129,7 +136,7 @@ class Attention(nn.Module):
         query, key = torch.split(turned, [self.heads, self.kv_heads])
         if memory is not None:
             key, value = memory[0].append(memory[1], key, value)
-        mixed = self._attend(query, key, value, bias[:, 0]).permute(1, 2, 0, 3)
+        mixed = self._attend(query, key, value, sight[:, 0]).permute(1, 2, 0, 3)
         mixed = mixed.to(self.out.dtype, memory_format=torch.contiguous_format)
         return cast("Tensor", self.out(mixed.flatten(2)))
 
@@ -167,9 +174,11 @@ class Mlp(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Each position on its own."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        gate = F.gelu(gate, approximate="tanh") if self.geglu else F.silu(gate)
-        return cast("Tensor", self.down(gate * up))
+        joined = self.gate_up(x)
+        if not self.geglu:
+            return cast("Tensor", self.down(swiglu(joined)))
+        gate, up = joined.chunk(2, dim=-1)
+        return cast("Tensor", self.down(F.gelu(gate, approximate="tanh") * up))
 
 
 class Layer(nn.Module):
@@ -186,11 +195,11 @@ class Layer(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         rotation: Rotation,
-        bias: Float[Tensor, "B 1 T S"],
-        memory: tuple[KeyValueCache, int] | None,
+        sight: Sight | Float[Tensor, "B 1 T S"],
+        memory: tuple[CacheView, int] | None,
     ) -> Float[Tensor, "B T D"]:
         """The residual stream after this layer."""
-        x = x + self.attention(self.attention_norm(x), rotation, bias, memory)
+        x = x + self.attention(self.attention_norm(x), rotation, sight, memory)
         return cast("Tensor", x + self.mlp(self.mlp_norm(x)))
 
 
@@ -206,6 +215,7 @@ class Decoder(LanguageModel):
         self.norm = RmsNorm(config.width, config.norm_eps)
         self.scale = config.width**0.5 if config.parts.scaled_embedding else 1.0
         self.untied_head = None if config.tied else nn.Parameter(torch.zeros(config.vocab_size, config.width))
+        self._circumstances: Circumstances | None = None
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Decoder:
@@ -221,14 +231,19 @@ class Decoder(LanguageModel):
         return self
 
     def use(self, plan: NumericPlan) -> Decoder:
-        """This decoder on the plan's device, with its linear dtype and attention path."""
+        """This decoder on the plan's device, with its dtypes and attention path."""
         self.linear_dtype = LINEAR_DTYPES[plan.linear]
+        self.sampling_dtype = LINEAR_DTYPES[plan.sampling(self.config.width)]
         for module in self.modules():
             if isinstance(module, Linear):
                 module.dtype = self.linear_dtype
             elif isinstance(module, Attention):
                 module.path = plan.attention
         return self.to(plan.device)
+
+    def recompute(self, circumstances: Circumstances | None = None) -> None:
+        """Layers are computed again on the way back instead of being kept."""
+        self._circumstances = circumstances or noop_context_fn
 
     @property
     def input_weight(self) -> Float[Tensor, "V D"]:
@@ -272,16 +287,24 @@ class Decoder(LanguageModel):
         self,
         tokens: Int[Tensor, "B T"],
         positions: Int[Tensor, "B T"],
-        bias: Float[Tensor, "B 1 T T"],
+        sight: Sight | Float[Tensor, "B 1 T T"],
         *,
         extra: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm."""
         x = self._embedded(tokens)
-        return self._run(x if extra is None else x + extra, positions, bias, None)
+        return self._run(x if extra is None else x + extra, positions, self._worthwhile(sight), None)
+
+    def _worthwhile(self, sight: Sight | Tensor) -> Sight | Tensor:
+        """Text by text only where that is built and saves work: on a CPU, products with a softmax."""
+        attention = cast("Layer", self.layers[0]).attention
+        built = attention.path == "explicit" and attention.query_norm is None
+        if isinstance(sight, Sight) and built and not sight.segments.is_cuda and sight.worthwhile:
+            return sight
+        return dense(sight)
 
     def forward_cached(
-        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: KeyValueCache
+        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: CacheView
     ) -> Float[Tensor, "B N D"]:
         """Hidden states of the next N tokens of every row; their keys and values join the cache."""
         bias = cache.bias(tokens.shape[1])
@@ -293,36 +316,20 @@ class Decoder(LanguageModel):
         x = F.embedding(tokens, self.embedding)
         return x if self.scale == 1.0 else x * self.scale
 
-    def _run(self, x: Tensor, positions: Tensor, bias: Tensor, cache: KeyValueCache | None) -> Tensor:
+    def _run(self, x: Tensor, positions: Tensor, sight: Sight | Tensor, cache: CacheView | None) -> Tensor:
         rotation = Rotation.at(positions, self.config)
+        again = self._circumstances if torch.is_grad_enabled() and cache is None else None
         for index, layer in enumerate(self.layers):
-            x = layer(x, rotation, bias, None if cache is None else (cache, index))
+            if again is not None:
+                x = checkpoint(layer, x, rotation, sight, None, use_reentrant=False, context_fn=again)
+            else:
+                x = layer(x, rotation, sight, None if cache is None else (cache, index))
         return cast("Tensor", self.norm(x))
 
 
 def _with_rows(matrix: nn.Parameter, rows: int) -> nn.Parameter:
     kept = matrix.detach()[:rows]
     return nn.Parameter(F.pad(kept, (0, 0, 0, rows - len(kept))))
-
-
-def causal_bias(
-    segments: Int[Tensor, "B T"], parents: Int[Tensor, "B T"] | None = None
-) -> Float[Tensor, "B 1 T T"]:
-    """0 where a query (row) may see a key (column), a large negative number elsewhere.
-
-    A token sees earlier tokens of its own segment and itself, and those of its parent segment where
-    it has one (a history that several replies share). Segment 0 is padding, which nobody sees; its
-    own rows come out uniform rather than NaN.
-    """
-    length = segments.shape[1]
-    earlier = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    keys = segments[:, None, :]
-    same = segments[:, :, None] == keys
-    if parents is not None:
-        same = same | (parents[:, :, None] == keys)
-    same = same & (keys != 0)
-    blocked = torch.full((), BLOCKED, device=segments.device)
-    return torch.where(same & earlier, torch.zeros_like(blocked), blocked)[:, None]
 
 
 def count_parameters(decoder: nn.Module) -> int:

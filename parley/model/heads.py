@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Final, Literal, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from parley.model.kernels import chosen_and_best
 from parley.model.language_model import LanguageModel
+from parley.model.sight import Sight
 
 Pooling = Literal["last", "last+mean"]
 
@@ -38,10 +39,13 @@ class ValueModel(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(
-        self, tokens: Int[Tensor, "B T"], positions: Int[Tensor, "B T"], bias: Float[Tensor, "B 1 T T"]
+        self,
+        tokens: Int[Tensor, "B T"],
+        positions: Int[Tensor, "B T"],
+        sight: Sight | Float[Tensor, "B 1 T T"],
     ) -> Float[Tensor, "B T"]:
         """The value, in units of score, of the state after each token."""
-        values: Tensor = self.head(self.trunk(tokens, positions, bias))
+        values: Tensor = self.head(self.trunk(tokens, positions, sight))
         return values.squeeze(-1)
 
 
@@ -84,14 +88,14 @@ class RewardModel(nn.Module):
         self,
         tokens: Int[Tensor, "B T"],
         positions: Int[Tensor, "B T"],
-        bias: Float[Tensor, "B 1 T T"],
+        sight: Sight | Float[Tensor, "B 1 T T"],
         features: Sequence[Float[Tensor, "B T 3"]],
     ) -> Float[Tensor, "B T D"]:
         """The state after each token."""
         extra = torch.zeros((), device=tokens.device)
         for layer, feature in zip(self.surprises, features, strict=True):
             extra = extra + layer(feature)
-        return cast("Tensor", self.trunk(tokens, positions, bias, extra=extra if self.surprises else None))
+        return cast("Tensor", self.trunk(tokens, positions, sight, extra=extra if self.surprises else None))
 
     def judge(
         self, states: Float[Tensor, "B T D"], last: Int[Tensor, " N"], owners: Int[Tensor, "B T"]
@@ -104,6 +108,48 @@ class RewardModel(nn.Module):
             read = torch.cat([read, _means(flat, owners.flatten(), len(last))], -1)
         score: Tensor = self.score(functional.gelu(self.hidden(read))).squeeze(-1)
         return score - self.shift
+
+    @torch.no_grad()
+    def rescale(self, gain: float, bias: float) -> None:
+        """From now on a score is `gain` times what it was, plus `bias` (rule R6)."""
+        self.score.weight.mul_(gain)
+        self.score.bias.mul_(gain)
+        self.shift.mul_(gain).sub_(bias)
+
+
+class RewardCritic(nn.Module):
+    """A critic that starts as the reward model, head and bias included (rule P20): the value of a state is
+    the score that the reply would have if it were over, in the normalised units of PPO's scores.
+
+    So after the last token the value is the score, exactly; before it, a guess that learning improves.
+    """
+
+    mean: Float[Tensor, ""]
+    deviation: Float[Tensor, ""]
+
+    def __init__(self, reward: RewardModel) -> None:
+        super().__init__()
+        self.reward = reward
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def use_units(self, mean: float, deviation: float) -> None:
+        """A score less `mean`, divided by `deviation`, is what PPO calls a score."""
+        self.mean.fill_(mean)
+        self.deviation.fill_(deviation)
+
+    def values(
+        self,
+        states: Float[Tensor, "B T D"],
+        segments: Int[Tensor, "B T"],
+        inside: Bool[Tensor, "B T"],
+    ) -> Float[Tensor, "B T"]:
+        """The value of the state after each token; `inside` marks the tokens of replies."""
+        read = states
+        if self.reward.pooling == "last+mean":
+            read = torch.cat([states, _running_means(states, segments, inside)], -1)
+        scores: Tensor = self.reward.score(functional.gelu(self.reward.hidden(read))).squeeze(-1)
+        return (scores - self.reward.shift - self.mean) / self.deviation
 
 
 class RewardEnsemble(nn.Module):
@@ -140,11 +186,25 @@ def _means(states: Float[Tensor, "M D"], owners: Int[Tensor, " M"], count: int) 
     return sums / torch.bincount(owned, minlength=count).clamp(min=1)[:, None]
 
 
+def _running_means(
+    states: Float[Tensor, "B T D"], segments: Int[Tensor, "B T"], inside: Bool[Tensor, "B T"]
+) -> Float[Tensor, "B T D"]:
+    """At every token: the mean state of its reply's tokens so far; 0 before the reply begins."""
+    begins = functional.pad(segments[:, 1:] != segments[:, :-1], (1, 0), value=True)
+    places = torch.arange(segments.shape[1], device=segments.device)
+    first = torch.where(begins, places, 0).cummax(1).values  # where the segment of each token begins
+    sums = functional.pad((states * inside[..., None]).cumsum(1), (0, 0, 1, 0))
+    counts = functional.pad(inside.long().cumsum(1), (1, 0))
+    total = sums[:, 1:] - sums.gather(1, first[..., None].expand_as(states))
+    count = counts[:, 1:] - counts.gather(1, first)
+    return total / count.clamp(min=1)[..., None]
+
+
 def surprise(
     reader: LanguageModel,
     tokens: Int[Tensor, "B T"],
     positions: Int[Tensor, "B T"],
-    bias: Float[Tensor, "B 1 T T"],
+    sight: Sight | Float[Tensor, "B 1 T T"],
     previous: Int[Tensor, "B T"],
 ) -> Float[Tensor, "B T 3"]:
     """For every token: its negative log-probability, its margin to the most probable token (both
@@ -152,7 +212,7 @@ def surprise(
 
     `previous` is the flat index of the position that predicts each token.
     """
-    hidden = reader(tokens, positions, bias).flatten(0, 1)[previous]
+    hidden = reader(tokens, positions, sight).flatten(0, 1)[previous]
     read = chosen_and_best(hidden.flatten(0, 1), reader.head_weight, tokens.flatten())
     chosen, best = (figure.view(tokens.shape) for figure in read)
     figures = [

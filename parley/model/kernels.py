@@ -19,6 +19,7 @@ from torch.nn import functional as F
 CPU_BLOCK: Final = 1 << 18
 GPU_BLOCK: Final = 1 << 26
 SMALLEST_BLOCK: Final = 256  # rows; fewer would read the vocabulary matrix too often
+KEPT: Final = 1 << 24  # probabilities that the forward pass keeps for the way back; more are computed again
 READING_BLOCK: Final = 1 << 23  # where nothing is learnt and caches matter less: 32 MiB of logits
 
 
@@ -81,11 +82,16 @@ class _TokenLogprobs(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, dtype: torch.dtype
     ) -> Tensor:
         totals, chosen = torch.empty(len(hidden), device=hidden.device), torch.empty_like(hidden[:, 0])
+        kept = None
+        if (ctx.needs_input_grad[0] or ctx.needs_input_grad[1]) and len(hidden) * len(weight) <= KEPT:
+            kept = torch.empty(len(hidden), len(weight), dtype=dtype, device=hidden.device)
         for rows in _blocks(hidden, weight):
             logits = F.linear(hidden[rows], weight).div_(temperature)
             totals[rows] = torch.logsumexp(logits, -1)
             chosen[rows] = logits.gather(1, targets[rows, None])[:, 0]
-        ctx.save_for_backward(hidden, weight, targets, totals)
+            if kept is not None:
+                kept[rows] = _over_certain(logits, totals[rows], targets[rows])
+        ctx.save_for_backward(hidden, weight, targets, totals, kept)
         ctx.temperature, ctx.dtype = temperature, dtype
         return chosen.sub_(totals)
 
@@ -93,19 +99,28 @@ class _TokenLogprobs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         """`d log p(target) / d logit = [it is the target] - p`, a block of rows at a time."""
-        hidden, weight, targets, totals = ctx.saved_tensors
+        hidden, weight, targets, totals, kept = ctx.saved_tensors
         dtype, scale = ctx.dtype, upstream[:, None] / ctx.temperature
         for_hidden = torch.empty_like(hidden)
         for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         factor = weight.to(dtype)
         for rows in _blocks(hidden, weight):
-            slope = F.linear(hidden[rows], weight).div_(ctx.temperature).sub_(totals[rows, None]).exp_()
-            slope.mul_(-scale[rows]).scatter_add_(1, targets[rows, None], scale[rows])
-            slope = slope.to(dtype)
+            if kept is None:
+                logits = F.linear(hidden[rows], weight).div_(ctx.temperature)
+                over = _over_certain(logits, totals[rows], targets[rows])
+            else:
+                over = kept[rows]
+            slope = (over * -scale[rows].to(over.dtype)).to(dtype)
             for_hidden[rows] = (slope @ factor).to(for_hidden.dtype)
             if for_weight is not None:
                 for_weight += slope.t() @ hidden[rows].to(dtype)
         return for_hidden, for_weight, None, None, None
+
+
+def _over_certain(logits: Tensor, totals: Tensor, targets: Tensor) -> Tensor:
+    """In place of the logits: p, less 1 at the target."""
+    p = logits.sub_(totals[:, None]).exp_()
+    return p.scatter_add_(1, targets[:, None], p.new_full((len(p), 1), -1.0))
 
 
 def _blocks(hidden: Tensor, weight: Tensor, cpu_room: int = CPU_BLOCK) -> Iterator[slice]:
@@ -123,9 +138,10 @@ def token_logprobs(
 ) -> Float[Tensor, " N"]:
     """`log_softmax(hidden W^T / T)` at the targets.
 
-    Logits are fp32 (in bfloat16 those around 10 would be off by up to 1/32 nat) and exist a block
-    of rows at a time, again on the way back, so that memory does not grow with rows times
-    vocabulary. `dtype` is that of the products of the backward pass. Differentiable once.
+    Logits are fp32 (in bfloat16 those around 10 would be off by up to 1/32 nat) and exist a block of rows at
+    a time. For the way back a small batch keeps its probabilities, a large one computes them again, so that
+    memory does not grow with rows times vocabulary. `dtype` is that of the products of the backward pass.
+    Differentiable once.
     """
     return _applied(_TokenLogprobs, hidden, weight, targets, temperature, dtype)
 
@@ -144,3 +160,28 @@ def chosen_and_best(
         chosen[rows] = logprobs.gather(1, targets[rows, None])[:, 0]
         best[rows] = logprobs.amax(-1)
     return chosen, best
+
+
+class _SwiGlu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, -1)
+        ctx.save_for_backward(gate_up)
+        out: Tensor = F.silu(gate).mul_(up)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, -1)
+        found = torch.empty_like(gate_up)
+        for_gate, for_up = found.chunk(2, -1)
+        torch.mul(upstream, F.silu(gate), out=for_up)
+        torch.ops.aten.silu_backward.grad_input(upstream * up, gate, grad_input=for_gate)
+        return found
+
+
+def swiglu(gate_up: Float[Tensor, "*rows 2M"]) -> Float[Tensor, "*rows M"]:
+    """`silu(gate) * up` of both halves (arXiv:2002.05202)."""
+    return _applied(_SwiGlu, gate_up)

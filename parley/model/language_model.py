@@ -8,16 +8,19 @@ this class alone.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from parley.model.cache import KeyValueCache
+from parley.model.cache import CacheView
 from parley.model.kernels import token_logprobs
+from parley.model.sight import Sight
 from parley.numerics import NumericPlan
 
 
@@ -44,11 +47,17 @@ class ModelShape(Protocol):
         ...
 
 
+# What must hold while layers run, and again while they are recomputed.
+Circumstances = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
+
+
 class LanguageModel(nn.Module, ABC):
     """Tokens to hidden states to logits. Master weights are fp32 (P27); there is no dropout (P13)."""
 
     config: ModelShape
     linear_dtype: torch.dtype
+    sampling_dtype: torch.dtype = torch.float32
+    """In what linear layers multiply when it is sampled from."""
 
     @property
     @abstractmethod
@@ -65,6 +74,11 @@ class LanguageModel(nn.Module, ABC):
         """This model on the plan's device, with its linear dtype and attention path."""
 
     @abstractmethod
+    def recompute(self, circumstances: Circumstances | None = None) -> None:
+        """From now on keep the input of each layer alone and compute its inside again on the way back
+        (gradient checkpointing): the same gradients from less memory, for a third more time."""
+
+    @abstractmethod
     def resize(self, vocab_size: int) -> None:
         """Room for so many tokens: rows beyond are dropped, new ones are 0."""
 
@@ -77,19 +91,19 @@ class LanguageModel(nn.Module, ABC):
         self,
         tokens: Int[Tensor, "B T"],
         positions: Int[Tensor, "B T"],
-        bias: Float[Tensor, "B 1 T T"],
+        sight: Sight | Float[Tensor, "B 1 T T"],
         *,
         extra: Float[Tensor, "B T D"] | None = None,
     ) -> Float[Tensor, "B T D"]:
         """Hidden states after the final norm.
 
-        `positions` count from 0 within each segment, `bias` is `causal_bias`, `extra` is added to
+        `positions` count from 0 within each segment, `sight` says who sees whom (or is its bias), `extra` is added to
         the token embeddings (features that a reward model reads).
         """
 
     @abstractmethod
     def forward_cached(
-        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: KeyValueCache
+        self, tokens: Int[Tensor, "B N"], positions: Int[Tensor, "B N"], cache: CacheView
     ) -> Float[Tensor, "B N D"]:
         """Hidden states of the next N tokens of every row; their keys and values join the cache."""
 

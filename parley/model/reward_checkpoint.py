@@ -1,7 +1,8 @@
 """Reward models on disk: self-contained, the frozen readers of surprise inside.
 
 reward.json           shape of the trunk, context, digests of the readers, how many models an ensemble has
-model.safetensors     trunk, head, shift
+model.safetensors     trunk, head, shift; adapters are merged into the trunk
+adapters.safetensors  the same on a shared trunk: adapters, head, shift (where it was trained with adapters)
 tokenizer.json …      as in any checkpoint
 readers/0, readers/1  whole checkpoints in Hugging Face layout
 """
@@ -11,20 +12,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
+import torch
+from torch import Tensor
+
+from parley.config import build
 from parley.errors import ArtifactError
+from parley.model.adapters import AdaptedModel, AdapterConfig, SharedTrunk
 from parley.model.checkpoint import chat_format_of, empty_model, load_checkpoint, save_checkpoint
 from parley.model.heads import Pooling, RewardEnsemble, RewardModel
 from parley.model.language_model import LanguageModel
 from parley.model.render import ChatFormat
 from parley.model.tokenizer import Tokenizer
-from parley.model.weights import WEIGHTS_FILE, read_json, read_weights, save_weights
+from parley.model.weights import WEIGHTS_FILE, read_json, read_weights, save_weights, weights_digest
 from parley.numerics import NumericPlan
 
 REWARD_FILE: Final = "reward.json"
+ADAPTERS_FILE: Final = "adapters.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def save_reward(directory: Path, loaded: LoadedReward) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for n, reader in enumerate(loaded.model.readers):
         save_checkpoint(directory / "readers" / str(n), reader, loaded.tokenizer, loaded.chat_format)
-    save_weights(directory / WEIGHTS_FILE, loaded.model.state_dict())
+    save_weights(directory / WEIGHTS_FILE, _merged(loaded))
     loaded.tokenizer.save(directory)
     readers = [_digest(directory / "readers" / str(n)) for n in range(len(loaded.model.readers))]
     first, count = loaded.members[0], len(loaded.members)
@@ -65,27 +72,32 @@ def save_reward(directory: Path, loaded: LoadedReward) -> None:
         "readers": readers,
     }
     about |= {"ensemble": count} if count > 1 else {}
+    if isinstance(first.trunk, AdaptedModel):
+        about["adapters"] = _about_adapters(first.trunk, loaded.model.readers)
+        save_weights(directory / ADAPTERS_FILE, loaded.model.state_dict())
     (directory / REWARD_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def load_reward(directory: Path, plan: NumericPlan) -> LoadedReward:
-    """The reward model on the plan's device; `ArtifactError` names what is missing or was changed."""
+def load_reward(directory: Path, plan: NumericPlan, *, trunk: SharedTrunk | None = None) -> LoadedReward:
+    """The reward model on the plan's device; `ArtifactError` names what is missing or was changed.
+
+    Where it was trained with adapters on the very weights of `trunk`, it wears them there, so that the
+    trunk is in memory once; otherwise it is a model of its own.
+    """
     about = read_json(directory / REWARD_FILE)
-    shape, pooling = _mapping(about, "decoder", directory), _pooling(about, directory)
-    readers = [
-        _reader(directory / "readers" / str(n), str(digest), plan)
-        for n, digest in enumerate(_list(about, "readers", directory))
-    ]
+    adapters = _adapters(about, trunk, directory)
+    own = trunk if adapters else None
+    readers = _readers(about, own, directory, plan)
     members = [
-        RewardModel(empty_model(shape), readers, pooling=pooling) for _ in range(_count(about, directory))
+        RewardModel(_trunk(about, own, adapters, directory), readers, pooling=_pooling(about, directory))
+        for _ in range(_count(about, directory))
     ]
     model = members[0] if len(members) == 1 else RewardEnsemble(members)
+    file = directory / (ADAPTERS_FILE if own else WEIGHTS_FILE)
     try:
-        model.load_state_dict(read_weights(directory / WEIGHTS_FILE))
+        model.load_state_dict(read_weights(file))
     except RuntimeError as error:
-        raise ArtifactError(
-            f"{directory / WEIGHTS_FILE}: not the weights of this reward model ({error})"
-        ) from None
+        raise ArtifactError(f"{file}: not the weights of this reward model ({error})") from None
     for member in members:
         member.trunk.use(plan)
     chat = chat_format_of(_mapping(about, "chat_format", directory), directory / REWARD_FILE)
@@ -93,6 +105,58 @@ def load_reward(directory: Path, plan: NumericPlan) -> LoadedReward:
     if not isinstance(context, int):
         raise ArtifactError(f"{directory / REWARD_FILE}: 'context' must be a whole number, not {context!r}")
     return LoadedReward(model.to(plan.device), Tokenizer.load(directory), chat, context)
+
+
+def _merged(loaded: LoadedReward) -> dict[str, Tensor]:
+    """The whole state, each member's adapters part of its own trunk's matrices."""
+    state = dict(loaded.model.state_dict())
+    for n, member in enumerate(loaded.members):
+        if not isinstance(member.trunk, AdaptedModel):
+            continue
+        place = f"members.{n}.trunk." if len(loaded.members) > 1 else "trunk."
+        state = {name: value for name, value in state.items() if not name.startswith(place)}
+        state |= {f"{place}{name}": value for name, value in member.trunk.merged().state_dict().items()}
+    return state
+
+
+def _about_adapters(adapted: AdaptedModel, readers: tuple[LanguageModel, ...]) -> dict[str, object]:
+    """Their config, the weights they belong on, and which readers are that trunk without them."""
+    trunk, config = adapted.trunk.model, adapted.adapter_config
+    on_trunk = [n for n, reader in enumerate(readers) if reader is trunk]
+    return {"config": asdict(config), "trunk": weights_digest(trunk), "readers": on_trunk}
+
+
+def _adapters(
+    about: Mapping[str, object], trunk: SharedTrunk | None, directory: Path
+) -> Mapping[str, Any] | None:
+    """What `reward.json` says of adapters; None where there are none, or not on this trunk."""
+    if trunk is None or "adapters" not in about:
+        return None
+    found = _mapping(about, "adapters", directory)
+    return found if found.get("trunk") == weights_digest(trunk.model) else None
+
+
+def _trunk(
+    about: Mapping[str, object],
+    trunk: SharedTrunk | None,
+    adapters: Mapping[str, Any] | None,
+    directory: Path,
+) -> LanguageModel:
+    if trunk is None or adapters is None:
+        return empty_model(_mapping(about, "decoder", directory))
+    config = build(AdapterConfig, adapters.get("config", {}), str(directory / REWARD_FILE))
+    return AdaptedModel(trunk, config, torch.Generator())
+
+
+def _readers(
+    about: Mapping[str, object], trunk: SharedTrunk | None, directory: Path, plan: NumericPlan
+) -> list[LanguageModel]:
+    """The frozen readers; one that is the shared trunk itself is not loaded again."""
+    on_trunk = _mapping(about, "adapters", directory).get("readers", []) if trunk else []
+    return [
+        trunk.model if trunk and n in on_trunk else _reader(directory / "readers" / str(n), str(digest), plan)
+        for n, digest in enumerate(_list(about, "readers", directory))
+    ]
 
 
 def _count(about: Mapping[str, object], directory: Path) -> int:

@@ -71,8 +71,8 @@ def _choose_linear(device: str) -> Precision:
         weight = torch.randn(outputs, inputs, generator=generator).to(device).requires_grad_()
         if product_error(x, weight, torch.bfloat16) > WORST_ERROR:
             return "float32"
-        slow += _seconds(_linear_step(x, weight, torch.float32), device)
-        fast += _seconds(_linear_step(x, weight, torch.bfloat16), device)
+        slow += shortest_seconds(_linear_step(x, weight, torch.float32), device)
+        fast += shortest_seconds(_linear_step(x, weight, torch.bfloat16), device)
     return "bfloat16" if slow >= GAIN_FOR_BFLOAT16 * fast else "float32"
 
 
@@ -97,8 +97,8 @@ def _choose_attention(device: str) -> AttentionPath:
     for length in LENGTHS:
         parts = torch.randn(3, 4, 2048 // length, length, 32, device=device).requires_grad_()
         bias = causal_bias(torch.ones(2048 // length, length, dtype=torch.int64, device=device))
-        explicit += _seconds(_attention_step(parts, bias, "explicit"), device)
-        fused += _seconds(_attention_step(parts, bias, "fused"), device)
+        explicit += shortest_seconds(_attention_step(parts, bias, "explicit"), device)
+        fused += shortest_seconds(_attention_step(parts, bias, "fused"), device)
     return "fused" if explicit >= GAIN_FOR_FUSED * fused else "explicit"
 
 
@@ -122,9 +122,9 @@ def _choose_threads(plan: NumericPlan) -> int:
         return 1
     step = training_step(plan)
     with _threads(1):
-        alone = _seconds(step, plan.device)
+        alone = shortest_seconds(step, plan.device)
     with _threads(cores):
-        together = _seconds(step, plan.device)
+        together = shortest_seconds(step, plan.device)
     return cores if alone >= GAIN_FOR_THREADS * together else 1
 
 
@@ -159,7 +159,7 @@ def _backward(found: Tensor, upstream: Tensor) -> None:
     torch.autograd.backward(found, upstream)
 
 
-def _seconds(step: Callable[[], None], device: str) -> float:
+def shortest_seconds(step: Callable[[], object], device: str) -> float:
     """The shortest of a few runs: at least a warm-up, and no more than fit into the budget."""
     taken: list[float] = []
     while len(taken) < REPEATS and sum(taken) < BUDGET_SECONDS:

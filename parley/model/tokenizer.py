@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -118,6 +118,12 @@ class Tokenizer:
         return hashlib.sha256(self._inner.to_str().encode()).hexdigest()
 
     @property
+    def definition(self) -> dict[str, Any]:
+        """The whole of it, as `tokenizer.json` writes it."""
+        found: dict[str, Any] = json.loads(self._inner.to_str())
+        return found
+
+    @property
     def vocab_size(self) -> int:
         """How many ids there are, special ones included."""
         return len(self._pieces.table)
@@ -139,6 +145,12 @@ class Tokenizer:
         found = b"".join(self._pieces.table[token] for token in ids)
         return found.removeprefix(b" ") if opens and self._pieces.opening_space else found
 
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes that one id stands for within a text; of a special token, its name."""
+        if token in self.special_ids:
+            return (self._inner.id_to_token(token) or "").encode()
+        return self._pieces.table[token]
+
     def decode(self, ids: Sequence[int], *, opens: bool = True) -> str:
         """The text of the ids; bytes that are no UTF-8 show as U+FFFD."""
         return self.decode_bytes(ids, opens=opens).decode("utf-8", errors="replace")
@@ -158,6 +170,11 @@ class Tokenizer:
         missing = [token for token, number in zip(self.marks.all, ids, strict=True) if number is None]
         if missing:
             raise ArtifactError(f"the tokenizer lacks the special tokens {', '.join(missing)}")
+        if self.marks.pad == self.marks.end:
+            raise ArtifactError(
+                f"{self.marks.end} is both the padding and the end of a turn, so that no model could learn to stop: "
+                "name another pad_token"
+            )
         return tuple(number for number in ids if number is not None)
 
 

@@ -14,19 +14,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging
 
 from parley.errors import ArtifactError
-from parley.model.cache import KeyValueCache, empty_cache
-from parley.model.decoder import LINEAR_DTYPES, causal_bias
-from parley.model.language_model import LanguageModel
+from parley.model.cache import CacheView, KeyValueCache, empty_cache
+from parley.model.decoder import LINEAR_DTYPES
+from parley.model.language_model import Circumstances, LanguageModel
+from parley.model.sight import Sight, causal_bias, dense
 from parley.numerics import AttentionPath, NumericPlan
 
 ATTENTION: Final[Mapping[AttentionPath, str]] = {"explicit": "eager", "fused": "sdpa"}
@@ -85,6 +89,13 @@ class TransformersShape:
         return dict(self.hf)
 
 
+def _computed_again(forward: Any, circumstances: Circumstances, *inputs: Any, **named: Any) -> Any:
+    """One layer: kept by its inputs alone where something learns, as it is where something is written."""
+    if not torch.is_grad_enabled():
+        return forward(*inputs, **named)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=circumstances, **named)
+
+
 class TransformersDecoder(LanguageModel):
     """The trunk of a causal model and its output matrix. The model is always in eval mode (P13)."""
 
@@ -119,9 +130,23 @@ class TransformersDecoder(LanguageModel):
         super().train(False)
         return self
 
+    def recompute(self, circumstances: Circumstances | None = None) -> None:
+        """Layers are computed again on the way back; `ArtifactError` where there are none that can be.
+
+        Not by transformers' own switch, which asks for training mode and then forgets the cache.
+        """
+        layers = [one for one in self.trunk.modules() if isinstance(one, GradientCheckpointingLayer)]
+        if not layers:
+            raise ArtifactError(
+                f"recompute: the layers of {self._whole[0].config.model_type} cannot be recomputed"
+            )
+        for layer in layers:
+            plain = type(layer).forward.__get__(layer)
+            layer.forward = partial(_computed_again, plain, circumstances or noop_context_fn)
+
     def use(self, plan: NumericPlan) -> TransformersDecoder:
         """On the plan's device; bfloat16 by torch's autocast, attention included."""
-        self.linear_dtype = LINEAR_DTYPES[plan.linear]
+        self.linear_dtype = self.sampling_dtype = LINEAR_DTYPES[plan.linear]
         self._whole[0].set_attn_implementation(ATTENTION[plan.attention])
         return self.to(plan.device)
 
@@ -136,12 +161,12 @@ class TransformersDecoder(LanguageModel):
             matrix[before:] = 0.0
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, bias: Tensor, *, extra: Tensor | None = None
+        self, tokens: Tensor, positions: Tensor, sight: Sight | Tensor, *, extra: Tensor | None = None
     ) -> Tensor:
         """Hidden states after the final norm."""
-        return self._run(tokens, positions, bias, extra, None)
+        return self._run(tokens, positions, dense(sight), extra, None)
 
-    def forward_cached(self, tokens: Tensor, positions: Tensor, cache: KeyValueCache) -> Tensor:
+    def forward_cached(self, tokens: Tensor, positions: Tensor, cache: CacheView) -> Tensor:
         """Hidden states of the next N tokens of every row; their keys and values join the cache."""
         hidden = self._run(tokens, positions, cache.bias(tokens.shape[1]), None, cache)
         cache.advance(tokens.shape[1])
@@ -153,7 +178,7 @@ class TransformersDecoder(LanguageModel):
         positions: Tensor,
         bias: Tensor,
         extra: Tensor | None,
-        cache: KeyValueCache | None,
+        cache: CacheView | None,
     ) -> Tensor:
         x = self._whole[0].get_input_embeddings()(tokens)
         fast = self.linear_dtype is torch.bfloat16
@@ -162,7 +187,7 @@ class TransformersDecoder(LanguageModel):
                 inputs_embeds=x if extra is None else x + extra,
                 attention_mask=bias,
                 position_ids=positions,
-                past_key_values=None if cache is None else _CacheView(cache),
+                past_key_values=None if cache is None else _TheirCache(cache),
                 use_cache=cache is not None,
             )
         hidden: Tensor = found.last_hidden_state
@@ -193,10 +218,10 @@ class TransformersDecoder(LanguageModel):
         )
 
 
-class _CacheView(Cache):  # type: ignore[misc]
+class _TheirCache(Cache):  # type: ignore[misc]
     """Our cache as the modules of transformers see one."""
 
-    def __init__(self, cache: KeyValueCache) -> None:
+    def __init__(self, cache: CacheView) -> None:
         super().__init__(layers=[])
         self.cache = cache
 

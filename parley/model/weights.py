@@ -5,6 +5,7 @@ fp32, bf16 and fp16 are read, in one file or in shards with an index; what is wr
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from parley.errors import ArtifactError
 from parley.model.architecture import DecoderConfig
@@ -123,6 +124,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A name for what a model's weights are, wherever they lie."""
+    found = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        found.update(f"{name} {tuple(value.shape)} ".encode())
+        found.update(value.detach().float().cpu().contiguous().numpy())
+    return found.hexdigest()
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:

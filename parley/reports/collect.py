@@ -13,11 +13,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from parley.artifacts import MANIFEST, METRICS, read_manifest
+from parley.artifacts import MANIFEST, METRICS, SAMPLES, read_manifest
 from parley.config import canonical
 from parley.errors import ArtifactError
 from parley.evals.statistics import Estimate
-from parley.metrics import MetricsFile
+from parley.metrics import MetricsFile, SamplesFile
 from parley.reports.values import (
     SERVED,
     Accuracy,
@@ -156,6 +156,7 @@ def _record(path: Path, manifest: Mapping[str, Any]) -> Record:
         made_with=made_with,
         figures={str(key): float(value) for key, value in manifest["figures"].items()},
         steps=tuple(MetricsFile(path / METRICS).rows()),
+        samples=tuple(SamplesFile(path / SAMPLES).rows()),
     )
 
 

@@ -29,10 +29,19 @@ CURVES: Final = (
     Curve("sft", "loss", "loss, nats a token", "log"),
     Curve("reward", "loss", "ranking loss"),
     Curve("reward", "accuracy", "accuracy on its batch"),
+    Curve("reward", "validation_loss", "ranking loss, unseen"),
+    Curve("reward", "validation_accuracy", "accuracy, unseen"),
     Curve("ppo", "score", "reward model’s score"),
     Curve("ppo", "gold", "gold reward"),
     Curve("ppo", "kl_nats", "KL to SFT, nats"),
     Curve("ppo", "length_tokens", "tokens a reply"),
+    Curve("ppo", "ended", "share of replies that end"),
+    Curve("ppo", "explained_variance", "explained variance of returns"),
+    Curve("ppo", "approx_kl", "KL of an update, nats a token"),
+    Curve("ppo", "clip_fraction", "share of tokens clipped"),
+    Curve("ppo", "policy_loss", "policy loss"),
+    Curve("ppo", "value_loss", "value loss"),
+    Curve("ppo", "kl_coefficient", "price of KL"),
 )
 
 

@@ -5,6 +5,7 @@ A page forbids itself the network and scripts (`PLEDGE`), whatever the texts in 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from parley.reports.html import Html, tag
@@ -27,6 +28,7 @@ TOKENS: Final = {
     "bar-soft": ("#e6f1ee", "#1a2a27"),
 }
 
+FONT: Final = 'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 STYLE: Final = """
 * { box-sizing: border-box; }
 html { font: 100%/1.6 ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
@@ -197,6 +199,15 @@ def page(title: str, body: Html) -> str:
         tag("style", Html(_tokens() + STYLE)),
     )
     return "<!doctype html>\n" + tag("html", head, "\n", tag("body", tag("main", body)), lang="en") + "\n"
+
+
+def picture(plot: Html) -> str:
+    """A plot as a file of its own, with what it needs to look as it does on a page."""
+    rules = re.findall(r"^\.plot [^{]+\{[^}]+\}", STYLE, re.M)
+    ground = f"svg {{ background: var(--paper); font-family: {FONT}; }}"
+    style = tag("style", Html("\n".join([_tokens(), ground, *rules])))
+    head, _, rest = plot.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
 
 
 def _tokens() -> str:

@@ -23,6 +23,7 @@ from parley.reports.look import page
 from parley.reports.memory import memory_section
 from parley.reports.probes import accuracy_section, cue_section, wordings_section
 from parley.reports.reward import reward_section
+from parley.reports.samples import samples_section
 from parley.reports.tables import Section
 from parley.reports.transcripts import transcripts_section
 from parley.reports.values import RunReport
@@ -44,6 +45,7 @@ SECTIONS: Final = (
     reward_section,
     memory_section,
     curves_section,
+    samples_section,
     transcripts_section,
     data_section,
     hygiene_section,

@@ -78,6 +78,15 @@ class Rung:
     estimates: Sequence[Estimate]
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One run's figure over its steps, and how it is drawn."""
+
+    name: str
+    style: Style
+    points: Sequence[Point]
+
+
 def curve(name: str, values: Sequence[Point], *, y_label: str, scaling: Scaling = "linear") -> Html:
     """A figure over the steps: faint as it was measured, strong as a moving mean."""
     points = thinned(values)
@@ -93,6 +102,34 @@ def curve(name: str, values: Sequence[Point], *, y_label: str, scaling: Scaling 
     )
     first, last = number(smooth[0][1], 3), number(smooth[-1][1], 3)
     return _plot(name, f"{y_label} over {len(values)} steps: from {first} to {last} as a moving mean", drawn)
+
+
+def runs(name: str, series: Sequence[Sequence[Point]], *, y_label: str) -> Html:
+    """One figure of several runs over the same steps: faint each run, strong their mean."""
+    everything = [point for values in series for point in values]
+    x, y = axis_of([p[0] for p in everything], floor=0.0), axis_of([p[1] for p in everything])
+    mean = [_centre(points) for points in zip(*series, strict=True)]
+    place = _placer(x, y)
+    drawn = join(
+        _frame(x, y, x_label="step", y_label=y_label),
+        [_path(thinned(values), place, "raw") for values in series],
+        _path(thinned(mean), place, "line"),
+        _last(mean, place),
+    )
+    told = f"{y_label} of {len(series)} runs: their mean goes from {number(mean[0][1], 3)} to "
+    return _plot(name, f"{told}{number(mean[-1][1], 3)}", drawn)
+
+
+def compared(name: str, series: Sequence[Series], *, y_label: str) -> Html:
+    """Several runs' figure over the steps, each a moving mean."""
+    smooth = [(one, moving_mean(one.points, min(5, len(thinned(one.points)) // 4))) for one in series]
+    every = [point for _, points in smooth for point in points]
+    x = axis_of([max(p[0] for p in every), 0.0], floor=0.0)
+    y = axis_of([p[1] for p in every])
+    place = _placer(x, y)
+    lines = [_path(thinned(points), place, one.style) for one, points in smooth]
+    told = "; ".join(f"{one.name} from {number(p[0][1], 3)} to {number(p[-1][1], 3)}" for one, p in smooth)
+    return _plot(name, f"{y_label}: {told}", join(_frame(x, y, x_label="step", y_label=y_label), lines))
 
 
 def cloud(name: str, values: Sequence[Point], window: int, *, x_label: str, y_label: str) -> Html:

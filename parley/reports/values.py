@@ -18,7 +18,7 @@ PAPER_NAMES: Final = {"base": "base", "sft": "SFT"}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sealed directory: its manifest, and the lines of its `metrics.jsonl`."""
+    """One sealed directory: its manifest, and the lines that it left step by step."""
 
     label: str
     directory: str
@@ -34,6 +34,8 @@ class Record:
     """Each config and source that it was made with, as JSON by name."""
     figures: Mapping[str, float]
     steps: tuple[Mapping[str, float], ...]
+    samples: tuple[Mapping[str, Any], ...]
+    """The lines of its `samples.jsonl`: replies that training made, with what was said of them."""
 
     def column(self, name: str) -> list[tuple[float, float]]:
         """One figure over the steps, where it was written."""

@@ -24,6 +24,18 @@ def shaped_rewards(
     return rewards + last_token(mask) * scores[:, None]
 
 
+def score_after_the_end(
+    scores: Float[Tensor, " B"], end_values: Float[Tensor, " B"], *, discount: float, trace_decay: float
+) -> Float[Tensor, " B"]:
+    """What to pay at the last token so that advantages come out as if the score were paid one place
+    behind it, where the state's value is `end_values` (rule P5b; the placement of TRL and of Huang et al.).
+
+    One step further δ is score - V(end), so the last token's advantage gains γ V(end) + γλ (score - V(end)).
+    Where V(end) is the score already, this is the score (γ = 1).
+    """
+    return discount * (trace_decay * scores + (1 - trace_decay) * end_values)
+
+
 def last_token(mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T"]:
     """True at the last masked position of each row."""
     later = mask.flip(1).cumsum(1).flip(1)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from parley.model.decoder import causal_bias
+from parley.model.sight import Sight
 
 PACKED_REPLIES: Final = 128  # tokens a row in which replies are packed, unless one is longer
 
@@ -84,9 +84,14 @@ class Batch:
     mask: Bool[Tensor, "B T"]
 
     @property
+    def sight(self) -> Sight:
+        """Each example sees itself alone."""
+        return Sight(self.segments)
+
+    @property
     def bias(self) -> Float[Tensor, "B 1 T T"]:
-        """The attention bias that keeps the examples apart."""
-        return causal_bias(self.segments)
+        """The same as an attention bias."""
+        return self.sight.bias
 
     @property
     def previous(self) -> Int[Tensor, "B T"]:
@@ -175,6 +180,12 @@ class ReplyBatch:
     packed: Batch
     mask: Bool[Tensor, "B T"]
     place: Int[Tensor, " M"]
+
+    @property
+    def rank(self) -> Int[Tensor, " B"]:
+        """The number of each example among those of `packed`, as `Batch.last` counts them."""
+        counts = self.mask.sum(1)
+        return self.place[counts.cumsum(0) - counts].argsort().argsort()
 
     def spread(self, figures: Float[Tensor, " M"]) -> Float[Tensor, "B T"]:
         """One figure for each supervised token of `packed`, one example a row; 0 elsewhere."""

@@ -15,8 +15,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from parley.model.heads import RewardEnsemble, RewardModel, ValueModel, surprise
+from parley.model.heads import RewardCritic, RewardEnsemble, RewardModel, ValueModel, surprise
 from parley.model.language_model import LanguageModel
+from parley.model.sight import Sight
 from parley.rlhf.batches import (
     PACKED_REPLIES,
     Batch,
@@ -32,7 +33,7 @@ from parley.rlhf.groups import GroupBatch, RankedReplies, group_batch
 
 def supervised_logprobs(decoder: LanguageModel, batch: Batch) -> Float[Tensor, " M"]:
     """log π of the masked tokens, row by row; the head runs at these positions only."""
-    hidden = decoder(batch.tokens, batch.positions, batch.bias)
+    hidden = decoder(batch.tokens, batch.positions, batch.sight)
     return decoder.token_logprobs(hidden[:, :-1][batch.mask[:, 1:]], batch.tokens[:, 1:][batch.mask[:, 1:]])
 
 
@@ -42,7 +43,7 @@ def policy_logprobs(
     """log π of the response tokens, one reply a row, 0 elsewhere; the temperature is that of the
     sampler (rule P1)."""
     batch = replies.packed
-    hidden = decoder(batch.tokens, batch.positions, batch.bias)
+    hidden = decoder(batch.tokens, batch.positions, batch.sight)
     chosen = batch.mask[:, 1:]
     return replies.spread(
         decoder.token_logprobs(hidden[:, :-1][chosen], batch.tokens[:, 1:][chosen], temperature)
@@ -66,11 +67,33 @@ def over_replies(
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def state_values(model: ValueModel, replies: ReplyBatch) -> Float[Tensor, "B T"]:
+Critic = ValueModel | RewardCritic
+
+
+def state_values(model: Critic, replies: ReplyBatch) -> Float[Tensor, "B T"]:
     """The value of the state before each response token, one reply a row, 0 elsewhere."""
     batch = replies.packed
-    values: Tensor = model(batch.tokens, batch.positions, batch.bias)
-    return replies.spread(values[:, :-1][batch.mask[:, 1:]])
+    return replies.spread(_values_after(model, batch)[:, :-1][batch.mask[:, 1:]])
+
+
+def state_and_end_values(
+    model: Critic, replies: ReplyBatch
+) -> tuple[Float[Tensor, "B T"], Float[Tensor, " B"]]:
+    """The values before each response token, and the value after the last one of each reply."""
+    batch = replies.packed
+    values = _values_after(model, batch)
+    return replies.spread(values[:, :-1][batch.mask[:, 1:]]), values.flatten()[batch.last[replies.rank]]
+
+
+def _values_after(model: Critic, batch: Batch) -> Float[Tensor, "B T"]:
+    """The value of the state after each token."""
+    sight = batch.sight
+    if isinstance(model, ValueModel):
+        found: Tensor = model(batch.tokens, batch.positions, sight)
+        return found
+    features = _surprises(model.reward.readers, batch, sight)
+    states: Tensor = model.reward(batch.tokens, batch.positions, sight, features)
+    return model.values(states, batch.segments, batch.mask)
 
 
 class Judged(NamedTuple):
@@ -82,29 +105,29 @@ class Judged(NamedTuple):
 
 def judged(model: RewardModel, batch: Batch | GroupBatch) -> Judged:
     """Scores of the examples or replies of the batch, read at their last tokens (rule R7)."""
-    bias = batch.bias
-    return _judged(model, batch, bias, _surprises(model.readers, batch, bias))
+    sight = batch.sight
+    return _judged(model, batch, sight, _surprises(model.readers, batch, sight))
 
 
 def reward_scores(model: RewardModel | RewardEnsemble, batch: Batch | GroupBatch) -> Float[Tensor, " N"]:
     """One score for each example or reply of the batch; of an ensemble, the mean of its members'."""
-    bias = batch.bias
-    features = _surprises(model.readers, batch, bias)
+    sight = batch.sight
+    features = _surprises(model.readers, batch, sight)
     members = model.each if isinstance(model, RewardEnsemble) else (model,)
-    scores = [_judged(member, batch, bias, features).scores for member in members]
+    scores = [_judged(member, batch, sight, features).scores for member in members]
     return scores[0] if len(scores) == 1 else torch.stack(scores).mean(0)
 
 
-def _judged(model: RewardModel, batch: Batch | GroupBatch, bias: Tensor, features: list[Tensor]) -> Judged:
-    states: Tensor = model(batch.tokens, batch.positions, bias, features)
+def _judged(model: RewardModel, batch: Batch | GroupBatch, sight: Sight, features: list[Tensor]) -> Judged:
+    states: Tensor = model(batch.tokens, batch.positions, sight, features)
     return Judged(model.judge(states, batch.last, batch.owners), states)
 
 
 @torch.no_grad()
 def _surprises(
-    readers: Sequence[LanguageModel], batch: Batch | GroupBatch, bias: Tensor
+    readers: Sequence[LanguageModel], batch: Batch | GroupBatch, sight: Sight
 ) -> list[Float[Tensor, "B T 3"]]:
-    return [surprise(reader, batch.tokens, batch.positions, bias, batch.previous) for reader in readers]
+    return [surprise(reader, batch.tokens, batch.positions, sight, batch.previous) for reader in readers]
 
 
 def reply_logprobs(

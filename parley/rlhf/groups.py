@@ -14,26 +14,28 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from parley.labels import Comparison, Ranking
-from parley.model.decoder import causal_bias
+from parley.model.sight import Sight
 from parley.rlhf.batches import TokenSet, pack, portions
 from parley.rlhf.exchanges import Speaker, answer_tokens, history_tokens
 
-ROW_TOKENS: Final = 256  # of a row, unless one exchange is longer: attention grows with its square
+ROW_TOKENS: Final = 512  # of a row, unless one exchange is longer
 
 
 @dataclass(frozen=True, slots=True)
 class RankedReplies:
     """Rankings as tokens: history g is `histories[g]`; `replies[g]` are its replies' indices in
-    `answers`; `pairs[g]` its strict comparisons, which index those replies."""
+    `answers`; `pairs[g]` its strict comparisons, which index those replies, and `gaps[g]` how many ranks lie
+    between the two of each."""
 
     histories: TokenSet
     answers: TokenSet
     replies: tuple[tuple[int, ...], ...]
     pairs: tuple[tuple[Comparison, ...], ...]
+    gaps: tuple[tuple[int, ...], ...]
 
     def __len__(self) -> int:
         return len(self.replies)
@@ -44,12 +46,13 @@ class RankedReplies:
 
     def portions(self, batch_tokens: int) -> Iterator[range]:
         """The rankings in order, in portions of about `batch_tokens` tokens."""
-        histories, answers = self.histories.lengths, self.answers.lengths
-        sizes = [
-            int(histories[group]) + sum(int(answers[reply]) for reply in self.distinct(group))
-            for group in range(len(self))
-        ]
+        sizes = [self.num_tokens(group) for group in range(len(self))]
         return portions(sizes, batch_tokens=batch_tokens)
+
+    def num_tokens(self, group: int) -> int:
+        """Tokens of a history and its different replies."""
+        answers = self.answers.lengths
+        return int(self.histories.lengths[group]) + sum(int(answers[r]) for r in self.distinct(group))
 
     def blocks(self, group: int, *, row_tokens: int) -> Iterator[Block]:
         """The ranking in as few portions of its different replies as fit rows of this size."""
@@ -90,7 +93,8 @@ def ranked_replies(rankings: Sequence[Ranking], speaker: Speaker, *, context: in
         replies.append(tuple(len(answers) + distinct.index(ids) for ids in said))
         answers += distinct
     pairs = tuple(ranking.comparisons() for ranking in rankings)
-    return RankedReplies(_unsupervised(histories), _unsupervised(answers), tuple(replies), pairs)
+    gaps = tuple(ranking.gaps() for ranking in rankings)
+    return RankedReplies(_unsupervised(histories), _unsupervised(answers), tuple(replies), pairs, gaps)
 
 
 def _unsupervised(items: Sequence[Sequence[int]]) -> TokenSet:
@@ -113,9 +117,9 @@ class GroupBatch:
     last: Int[Tensor, " N"]
 
     @property
-    def bias(self) -> Float[Tensor, "B 1 T T"]:
+    def sight(self) -> Sight:
         """Which token sees which."""
-        return causal_bias(self.segments, self.parents)
+        return Sight(self.segments, self.parents)
 
 
 def group_batch(

@@ -15,17 +15,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from parley.artifacts import STATE, Workspace
-from parley.errors import ArtifactError, InvariantError
+from parley.errors import ArtifactError, ConfigError, InvariantError
 from parley.model.weights import read_weights, save_weights
 
 Schedule = Literal["cosine", "linear", "constant"]
+AdamForm = Literal["torch", "tensorflow"]
 
 SAVE_SECONDS: Final = 1.0  # a step is saved at least this often ...
 SAVE_SHARE: Final = 0.05  # ... but saving takes at most this share of the time
@@ -38,21 +39,62 @@ def adam(
     betas: tuple[float, float] = (0.9, 0.95),
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    form: AdamForm = "torch",
 ) -> AdamW:
-    """AdamW whose rate is set at every step by `set_rate`; decay falls on matrices alone."""
+    """AdamW whose rate is set at every step by `set_rate`; decay falls on matrices alone.
+
+    `ConfigError` for weights that are not fp32: in bfloat16 a step of less than 1/256 of a weight is
+    lost in rounding (rule P27).
+    """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    _check_masters(trained)
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=0.0, betas=betas, eps=eps, fused=True)
+    kind = AdamW if form == "torch" else TensorflowAdam
+    return kind([group for group in groups if group["params"]], lr=0.0, betas=betas, eps=eps, fused=True)
 
 
-def scheduled(kind: Schedule, step: int, total: int, *, warmup: int = 0, floor: float = 0.0) -> float:
+def _check_masters(weights: Iterable[nn.Parameter]) -> None:
+    kinds = {weight.dtype for weight in weights} - {torch.float32}
+    if kinds:
+        raise ConfigError(
+            f"weights to be trained are {kinds.pop()}, whose rounding swallows the steps of the rate: keep them "
+            "in float32 and let the numeric plan multiply in bfloat16"
+        )
+
+
+class TensorflowAdam(AdamW):
+    """Adam as TensorFlow has it, which OpenAI's first RLHF was trained with (rule P18):
+    `p -= rate √(1-β2ᵗ)/(1-β1ᵗ) · m/(√v + ε)`.
+
+    That is torch's form with ε/√(1-β2ᵗ) in the place of ε, so early steps are smaller.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """One step; the groups' `eps` is ε again afterwards."""
+        before = [group["eps"] for group in self.param_groups]
+        for group in self.param_groups:
+            taken = self.state.get(group["params"][0], {}).get("step", torch.zeros(()))
+            group["eps"] /= math.sqrt(1 - group["betas"][1] ** (float(taken) + 1))
+        try:
+            return super().step(closure)
+        finally:
+            for group, eps in zip(self.param_groups, before, strict=True):
+                group["eps"] = eps
+
+
+def scheduled(
+    kind: Schedule, step: int, total: int, *, warmup: int = 0, floor: float = 0.0, start: float = 0.0
+) -> float:
     """The share of the peak rate at `step` (0-based): linear warm-up over `warmup` steps, then a
-    fall to `floor`, or none."""
+    fall to `floor`, or none.
+
+    The warm-up begins at `start` (InstructGPT: 0.1), or one step above 0 (rule P19).
+    """
     if step < warmup:
-        return (step + 1) / (warmup + 1)
+        return start + (1 - start) * step / warmup if start else (step + 1) / (warmup + 1)
     if kind == "constant":
         return 1.0
     done = (step - warmup) / max(1, total - warmup)
@@ -66,25 +108,39 @@ def set_rate(optimizer: AdamW, rate: float) -> None:
         group["lr"] = rate
 
 
-def descend(optimizer: AdamW, *losses: Callable[[], Tensor] | Tensor, clip_norm: float) -> float:
-    """One step down the gradient of the sum of `losses`; the gradient's norm before clipping.
+class Descent(NamedTuple):
+    """What one step went down: the sum of its losses, and their gradient's norm before clipping."""
+
+    loss: float
+    norm: float
+
+
+def descend(optimizer: AdamW, *losses: Callable[[], Tensor] | Tensor, clip_norm: float) -> Descent:
+    """One step down the gradient of the sum of `losses`.
 
     Gradients gather in one buffer, loss by loss; one given as a function is computed when its turn
-    comes, so that two of them never hold their graphs at the same time. A loss that is not finite
-    stops the stage before it can spoil the weights (`InvariantError`).
+    comes, so that two of them never hold their graphs at the same time. No loss at all, or one that is
+    not finite, stops the stage before it can spoil the weights (`InvariantError`).
     """
+    if not losses:
+        raise InvariantError("a step has an empty batch: lower the number of minibatches, or give more data")
     optimizer.zero_grad(set_to_none=True)
+    total = 0.0
     for item in losses:
         loss = item if isinstance(item, Tensor) else item()
         if not torch.isfinite(loss):
-            raise InvariantError(f"the loss became {loss.item()}: lower the learning rate of this stage")
+            raise InvariantError(
+                f"the loss became {loss.item()}: lower the learning rate of this stage, or look for "
+                "scores or weights that are not finite"
+            )
         loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.clip_grad_norm_(parameters, clip_norm)
     if not torch.isfinite(norm):
         raise InvariantError("the gradient is not finite: lower the learning rate of this stage")
     optimizer.step()
-    return norm.item()
+    return Descent(total, norm.item())
 
 
 @dataclass(slots=True)
@@ -106,7 +162,7 @@ class SavedSteps:
 
     def __post_init__(self) -> None:
         self._restore()
-        self.out.metrics.rewind(self.step)
+        self.out.rewind(self.step)
         self.out.pace.offset = self.step
 
     def steps(self, total: int) -> Iterator[int]:
@@ -120,7 +176,7 @@ class SavedSteps:
     def report(self, total: int, figures: Mapping[str, float], *, log: bool = True) -> None:
         """The figures of the current step: into `metrics.jsonl`, and to whoever watches."""
         if log:
-            self.out.metrics.write(self.step + 1, figures)
+            self.out.measure(self.step + 1, figures)
         now = time.monotonic()
         if now - self._told_at >= REPORT_SECONDS or self.step + 1 >= total:
             self._told_at = now

@@ -17,17 +17,27 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def masked_mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """The mean over the positions where `mask` holds; 0 where it holds nowhere."""
-    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+def masked_mean(
+    values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], *, count: int | None = None
+) -> Float[Tensor, ""]:
+    """The mean over the positions where `mask` holds; 0 where it holds nowhere.
+
+    Where the tensors are a part of a larger batch, `count` is how many positions hold in all of it: the
+    parts' results then add up to the mean over the whole (rules P12, S4).
+    """
+    total = values.masked_fill(~mask, 0.0).sum()
+    return total / mask.sum().clamp(min=1) if count is None else total / max(1, count)
 
 
-def sft_loss(logprobs: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+def sft_loss(
+    logprobs: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], *, count: int | None = None
+) -> Float[Tensor, ""]:
     """Mean negative log-likelihood, in nats, of the supervised tokens (rules S1, S4).
 
-    The mean is over the tokens of the whole batch, whatever rows they stand in.
+    The mean is over the tokens of the whole batch, whatever rows they stand in; `count` as in
+    `masked_mean`.
     """
-    return -masked_mean(logprobs, mask)
+    return -masked_mean(logprobs, mask, count=count)
 
 
 class RankingLoss(NamedTuple):
@@ -44,15 +54,17 @@ def ranking_loss(
     group: Int[Tensor, " P"],
     *,
     num_groups: int,
+    margins: Float[Tensor, " P"] | None = None,
 ) -> RankingLoss:
     """Eq. 1 of InstructGPT: -log σ(score of better - score of worse), averaged inside each group.
 
     `better` and `worse` index `scores` (one forward pass a reply, rule R1); `group` names the
     ranking that each pair belongs to, in 0..num_groups-1. Every group with at least one untied
-    pair weighs the same whatever its K; groups without any do not count (rule R2).
+    pair weighs the same whatever its K; groups without any do not count (rule R2). With `margins` a
+    pair is at rest only that far beyond equality (Llama 2, arXiv:2307.09288, Eq. 2).
     """
     margin = (scores[better] - scores[worse]).float()
-    per_pair = -functional.logsigmoid(margin)
+    per_pair = -functional.logsigmoid(margin if margins is None else margin - margins)
     pairs = torch.zeros(num_groups, device=scores.device).index_add_(0, group, torch.ones_like(margin))
     weight = 1.0 / pairs[group]
     counted = (pairs > 0).sum().clamp(min=1)
@@ -78,21 +90,24 @@ def ppo_policy_loss(
     mask: Bool[Tensor, "B T"],
     *,
     clip: float,
+    count: int | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate objective, negated to be minimised (PPO, Eq. 7; rule P10).
 
     Gradients flow through `logprobs` alone. The mean is over the response tokens of the whole
-    batch (rule P12), so a long reply weighs more than a short one.
+    batch (rule P12), so a long reply weighs more than a short one; `count` as in `masked_mean`, for all
+    figures but the largest ratio.
     """
     log_ratio = (logprobs - old_logprobs).masked_fill(~mask, 0.0)
     ratio = log_ratio.exp()
     unclipped = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
     with torch.no_grad():
-        fraction = masked_mean((clipped > unclipped).float(), mask)
-        approx_kl = masked_mean(k3(-log_ratio), mask)
+        fraction = masked_mean((clipped > unclipped).float(), mask, count=count)
+        approx_kl = masked_mean(k3(-log_ratio), mask, count=count)
         gap = (ratio - 1).abs().max()
-    return PolicyLoss(masked_mean(torch.maximum(unclipped, clipped), mask), fraction, approx_kl, gap)
+    loss = masked_mean(torch.maximum(unclipped, clipped), mask, count=count)
+    return PolicyLoss(loss, fraction, approx_kl, gap)
 
 
 class ValueLoss(NamedTuple):
@@ -109,14 +124,16 @@ def ppo_value_loss(
     mask: Bool[Tensor, "B T"],
     *,
     clip: float,
+    count: int | None = None,
 ) -> ValueLoss:
     """Half the mean of the larger of two squared errors: as predicted, and moved at most `clip`
-    from the old value (rule P11). Gradients flow through `values` alone."""
-    moved = old_values + (values - old_values).clamp(-clip, clip)
+    from the old value (rule P11). Gradients flow through `values` alone; `count` as in `masked_mean`."""
+    change = values - old_values
+    moved = torch.where(change.abs() > clip, old_values + change.clamp(-clip, clip), values)
     plain, clipped = (values - returns) ** 2, (moved - returns) ** 2
     with torch.no_grad():
-        fraction = masked_mean((clipped > plain).float(), mask)
-    return ValueLoss(0.5 * masked_mean(torch.maximum(plain, clipped), mask), fraction)
+        fraction = masked_mean((clipped > plain).float(), mask, count=count)
+    return ValueLoss(0.5 * masked_mean(torch.maximum(plain, clipped), mask, count=count), fraction)
 
 
 def k3(log_ratio: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

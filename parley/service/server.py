@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from parley.service.common.deps import Seams
+from parley.service.connections import Connection, allow_connections
 
 GRACE_SECONDS = 3
 
@@ -17,11 +18,14 @@ class Server(uvicorn.Server):
     """Ends what is being written before it waits for open streams, so that these come to their ends."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops: first the desk, then the connections."""
+        """Stops: what people wait for at once, what programs wait for when it is written or its time is
+        up (a second signal: at once), then the connections. Meanwhile `/readyz` says no."""
         app = self.config.app
         assert isinstance(app, FastAPI)
         seams: Seams = app.state.seams
+        seams.generations.is_closing = True
         await run_in_threadpool(seams.desk.close)
+        await seams.generations.drain(seams.settings.drain_seconds, lambda: self.force_exit)
         await super().shutdown(sockets)
 
 
@@ -31,9 +35,11 @@ def make_server(app: FastAPI, *, host: str = "127.0.0.1", port: int = 8000) -> S
     Its own access log is off: it would write login tokens down. `common.middleware` logs requests
     without their query. What is still being sent at shutdown gets a short grace.
     """
+    app.state.max_connections = allow_connections(app.state.seams.settings)
     return Server(
         uvicorn.Config(
             app,
+            http=Connection,
             host=host,
             port=port,
             access_log=False,

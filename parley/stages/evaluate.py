@@ -1,8 +1,8 @@
 """What a policy is worth: measured after every stage, the same way each time.
 
 In the micro-world the exact truth judges replies to held-out facts, sampled and greedy. On
-people's words: bits per byte of unseen text, loss on unseen dialogues, the reward model's mean
-score of replies to unseen prompts, and the KL to the SFT policy.
+people's words: bits per byte of unseen text, loss on unseen dialogues, the mean score that the reward
+model or rule gives replies to unseen prompts, and the KL to the SFT policy.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from parley.labels import Prompt
 from parley.microworld.users import Script, scripted_prompt, scripts
 from parley.microworld.world import Split, World
 from parley.model.checkpoint import LoadedModel, load_checkpoint
-from parley.model.reward_checkpoint import load_reward
 from parley.rlhf.exchanges import history_tokens
 from parley.stages.data import judged, prompts_of, world_of
-from parley.stages.gain import answered, gain_figures, kl_of_replies, side_by_side
+from parley.stages.gain import Answered, answered, gain_figures, kl_of_replies, side_by_side
 from parley.stages.memory import pooled, remembered
 from parley.stages.probes import cue_table, wording_table
 from parley.stages.records import write_rows
+from parley.stages.rules import is_rule, open_rule
+from parley.stages.scores import checks_met, judge_score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def evaluate_words(
     told: Snapshot,
     config: EvaluateConfig,
 ) -> EvalReport:
-    """Likelihood of unseen text and dialogues; where a reward model is there (the last of `rewards`), the
+    """Likelihood of unseen text and dialogues; where a judge is there (the last of `rewards`), the
     reward of replies to unseen prompts before and after PPO, and their KL to the SFT policy."""
     model = load_checkpoint(policy.path, out.plan)
     memory = remembered(model, told, row_tokens=_row_tokens(model, config))
@@ -130,7 +131,7 @@ def _gained(
     config: EvaluateConfig,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures of the replies before and after PPO; what stands behind them, prompt by prompt."""
-    judge = load_reward(reward.path, out.plan)
+    judge = judge_score(out, reward, model)
     reference = load_checkpoint(sft.path, out.plan)
     before, after = (
         answered(
@@ -148,7 +149,22 @@ def _gained(
         "per_prompt": {"before": before.scores, "after": after.scores, "kl_nats": kl},
         "side_by_side": side_by_side(model, prompts, before, after, count=config.transcripts),
     }
+    if is_rule(reward):
+        behind["checks"] = _check_rates(reward, model, prompts, before, after)
     return gain_figures(before, after, kl), behind
+
+
+def _check_rates(
+    reward: RewardCheckpoint, model: LoadedModel, prompts: Sequence[Prompt], before: Answered, after: Answered
+) -> dict[str, dict[str, float]]:
+    """How far each check of the rule is met, before and after PPO."""
+    rule = open_rule(reward)
+    rates: dict[str, dict[str, float]] = {check.title: {} for check in rule.config.checks}
+    for name, found in (("before", before), ("after", after)):
+        met = checks_met(rule, model, prompts, found.completions)
+        for title, values in zip(rates, zip(*met, strict=True), strict=True):
+            rates[title][name] = float(np.mean(values))
+    return rates
 
 
 def _row_tokens(model: LoadedModel, config: EvaluateConfig) -> int:

@@ -1,6 +1,6 @@
 """What PPO did on prompts that nobody learnt from: the reward of replies before and after, prompt by prompt.
 
-Both policies answer the same prompts and the same reward model scores both, so the standard error is that
+Both policies answer the same prompts and the same judge scores both, so the standard error is that
 of the difference. On people's words this is all there is: no truth judges the answers, only what PPO was
 trained to please.
 """
@@ -19,11 +19,11 @@ from parley.evals.statistics import mean, paired_difference, standard_error
 from parley.labels import Prompt
 from parley.model.checkpoint import LoadedModel
 from parley.model.language_model import LanguageModel
-from parley.model.reward_checkpoint import LoadedReward
 from parley.rlhf.batches import TokenSet
 from parley.rlhf.exchanges import history_tokens
-from parley.rlhf.forward import over_replies, policy_logprobs, score_all
+from parley.rlhf.forward import over_replies, policy_logprobs
 from parley.rlhf.rollout import rollout_tokens
+from parley.stages.scores import ScoreReplies
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,14 @@ def answered(
     model: LoadedModel,
     prompts: Sequence[Prompt],
     completions: Sequence[Completion],
-    reward: LoadedReward,
+    score: ScoreReplies,
     *,
     max_prompt_tokens: int,
 ) -> Answered:
-    """The replies as the reward model reads them, in the very tokens that were sampled (rule P24)."""
+    """The replies as the judge reads them, in the very tokens that were sampled (rule P24)."""
     histories = [history_tokens(model, p.conversation, max_tokens=max_prompt_tokens) for p in prompts]
     examples = rollout_tokens(histories, completions)
-    scores = score_all(reward.model, examples, pad=model.tokenizer.pad)
-    return Answered(examples, completions, scores.tolist())
+    return Answered(examples, completions, score(prompts, examples, completions).tolist())
 
 
 def gain_figures(before: Answered, after: Answered, kl: Sequence[float]) -> dict[str, float]:

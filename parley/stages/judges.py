@@ -1,4 +1,5 @@
-"""A round's reward models: one, an ensemble of several, from the policy's own base or from a larger one.
+"""A round's judge: a reward model, an ensemble of several, from the policy's own base or from a larger
+one; or a rule, which nothing is trained for.
 
     base ─► sft ───────────► reward N ─────────┐
     base larger ─► sft larger ─► reward N larger ┴► measure reward-N ─► ppo
@@ -15,6 +16,7 @@ from parley.stages.measure import measure_reward
 from parley.stages.pretrained import take_base
 from parley.stages.recipe import Recipe
 from parley.stages.reward import RewardConfig, join_reward_models, train_reward_model
+from parley.stages.rules import RuleSource, seal_rule
 from parley.stages.sft import train_sft
 
 
@@ -30,6 +32,8 @@ def train_judges(
     """The reward model that this round's PPO obeys; beside it, where the recipe has a `reward_base`, the
     one from the other base. All are measured."""
     config = recipe.rounds[number - 1].reward
+    if config.from_ == "rule":
+        return run.once(f"reward {number}", seal_rule, RuleSource(config.rule))
     trunks = {"policy": sft}
     if recipe.reward_base:
         trunks["larger"] = _larger(recipe, run, told, recipe.reward_base)
@@ -41,7 +45,8 @@ def train_judges(
             models[name] = run.once(label, train_reward_model, *arguments)
             continue
         members = tuple(run.once(part, train_reward_model, *arguments) for part in _members(label, config))
-        joined = run.once(label, join_reward_models, members, told, collected)
+        shared = (trunk,) if config.adapters.rank else ()
+        joined = run.once(label, join_reward_models, members, told, collected, *shared)
         models |= {name: joined} | {f"{name}, member {n}": one for n, one in enumerate(members, start=1)}
     run.once(f"measure reward-{number}", measure_reward, tuple(models.items()), told, collected)
     return models[config.from_]
@@ -50,6 +55,8 @@ def train_judges(
 def planned_judges(recipe: Recipe, number: int) -> list[str]:
     """The labels of the stages that `train_judges` passes, in order."""
     config = recipe.rounds[number - 1].reward
+    if config.from_ == "rule":
+        return [f"reward {number}"]
     names = ["policy", *(["larger"] if recipe.reward_base else [])]
     labels = ["base larger", "sft larger"] if recipe.reward_base and number == 1 else []
     for name in sorted(names, key=lambda name: name != config.from_):

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import Protocol
 
 import torch
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from parley.artifacts import Workspace
+from parley.model.dropout import dropout, droppable
 from parley.model.language_model import LanguageModel
 from parley.model.tokenizer import Tokenizer
-from parley.rlhf.batches import Row, TokenSet, chunks, epoch_batches, in_order_batches, packed_batch
+from parley.rlhf.batches import (
+    Row,
+    TokenSet,
+    chunks,
+    epoch_batches,
+    in_order_batches,
+    packed_batch,
+    portions,
+)
 from parley.rlhf.forward import supervised_logprobs
 from parley.rlhf.loop import SavedSteps, descend, scheduled, set_rate
 from parley.rlhf.losses import sft_loss
@@ -19,12 +32,15 @@ from parley.rlhf.losses import sft_loss
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """How often and in what portions the examples are seen; `max_steps` 0 is no limit."""
+    """How often and in what portions the examples are seen; `max_steps` 0 is no limit. Of a batch at most
+    `micro_tokens` are in memory at once (0: all); `dropout` falls on what layers add to the stream."""
 
     epochs: int
     row_tokens: int
     batch_tokens: int
     max_steps: int
+    micro_tokens: int = 0
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,23 @@ class Rate:
     floor: float
 
 
+class EpochWatch(Protocol):
+    """Whoever looks at the model after every epoch; `copy` is saved with the steps."""
+
+    @property
+    def copy(self) -> nn.Module:
+        """Weights that the watch keeps."""
+        ...
+
+    def look(self, epoch: int, values: dict[str, float]) -> dict[str, float]:
+        """Figures after this epoch (counted from 1); `values` is saved with the steps."""
+        ...
+
+    def finish(self) -> None:
+        """The model gets the weights that the watch chose."""
+        ...
+
+
 def maximise_likelihood(
     out: Workspace,
     decoder: LanguageModel,
@@ -45,24 +78,57 @@ def maximise_likelihood(
     passes: Passes,
     optimizer: AdamW,
     rate: Rate,
+    watch: EpochWatch | None = None,
 ) -> None:
-    """Train `decoder` in place on the supervised tokens; every batch weighs its tokens equally."""
-    batches = _batches(out, examples, passes)
+    """Train `decoder` in place on the supervised tokens; every batch weighs its tokens equally, in however
+    many portions it is read (rule S4)."""
+    epochs = _epochs(out, examples, passes)
+    batches = [rows for epoch in epochs for rows in epoch]
+    ends = {end: number for number, end in enumerate(accumulate(map(len, epochs)), start=1)}
     total = min(len(batches), passes.max_steps or len(batches))
-    state = SavedSteps(out, {"model": decoder}, {"model": optimizer})
+    noisy = droppable(decoder) if passes.dropout else []
+    state = SavedSteps(
+        out, {"model": decoder, **({"kept": watch.copy} if watch else {})}, {"model": optimizer}
+    )
     for step in state.steps(total):
-        batch = packed_batch(examples, batches[step], pad=pad, device=out.plan.device)
         share = scheduled("cosine", step, total, warmup=rate.warmup, floor=rate.floor)
         set_rate(optimizer, rate.peak * share)
-        logprobs = supervised_logprobs(decoder, batch)
-        loss = sft_loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool))
-        descend(optimizer, loss, clip_norm=1.0)
-        state.report(total, {"loss": loss.item()}, log=step % 10 == 0)
+        losses = likelihood_losses(
+            decoder, examples, batches[step], pad=pad, micro_tokens=passes.micro_tokens
+        )
+        with dropout(noisy, passes.dropout, seed=out.seed_for("dropout", step)):
+            figures = {"loss": descend(optimizer, *losses, clip_norm=1.0).loss}
+        looked = watch.look(ends[step + 1], state.values) if watch and step + 1 in ends else {}
+        state.report(total, figures | looked, log=step % 10 == 0 or bool(looked))
 
 
-def _batches(out: Workspace, examples: TokenSet, passes: Passes) -> list[list[Row]]:
+def likelihood_losses(
+    decoder: LanguageModel, examples: TokenSet, rows: list[Row], *, pad: int, micro_tokens: int = 0
+) -> Iterator[Callable[[], Tensor]]:
+    """The mean negative log-likelihood of a batch, in parts that add up to it, each computed when called."""
+    count = sum(int(examples.example(index)[1].sum()) for row in rows for index in row)
+    for part in _portions(examples, rows, micro_tokens):
+        yield partial(_part_of_loss, decoder, examples, part, pad=pad, count=count)
+
+
+def _part_of_loss(
+    decoder: LanguageModel, examples: TokenSet, rows: list[Row], *, pad: int, count: int
+) -> Tensor:
+    batch = packed_batch(examples, rows, pad=pad, device=str(decoder.device))
+    logprobs = supervised_logprobs(decoder, batch)
+    return sft_loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool), count=count)
+
+
+def _portions(examples: TokenSet, rows: list[Row], micro_tokens: int) -> Iterator[list[Row]]:
+    """Whole rows, at most `micro_tokens` of them together unless one alone has more."""
+    sizes = [int(examples.lengths[row].sum()) for row in rows]
+    for part in portions(sizes, batch_tokens=micro_tokens or sum(sizes)):
+        yield [rows[n] for n in part]
+
+
+def _epochs(out: Workspace, examples: TokenSet, passes: Passes) -> list[list[list[Row]]]:
     """The batches of all epochs: a function of the stage's seed alone."""
-    epochs = (
+    return [
         epoch_batches(
             examples,
             seed=out.seed_for("order", epoch),
@@ -70,8 +136,7 @@ def _batches(out: Workspace, examples: TokenSet, passes: Passes) -> list[list[Ro
             batch_tokens=passes.batch_tokens,
         )
         for epoch in range(passes.epochs)
-    )
-    return [rows for epoch in epochs for rows in epoch]
+    ]
 
 
 def document_tokens(texts: Sequence[str], tokenizer: Tokenizer, *, row_tokens: int) -> TokenSet:

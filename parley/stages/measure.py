@@ -79,4 +79,6 @@ def _headline(figures: Mapping[str, Any]) -> dict[str, float]:
         "calibration_error": figures["calibration"]["error"],
         "flags": len(figures["flags"]),
     }
+    for name, cut in figures["persons"].items():  # rule R8
+        named |= {f"accuracy, people {name}": cut["accuracy"]["value"]}
     return {name: float(value) for name, value in named.items() if value is not None}

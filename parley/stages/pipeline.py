@@ -6,10 +6,13 @@ told ─► base ─► sft ─┬─► rank ─► reward ─► ppo ─┬─
 
 from __future__ import annotations
 
+from typing import Final
+
 from parley.artifacts import Checkpoint, EvalReport, RankingSet, Release, RewardCheckpoint, Run, Snapshot
 from parley.errors import ConfigError
 from parley.model.hub import find_pretrained
 from parley.stages.base import fit_tokenizer, train_base
+from parley.stages.baseline import train_baseline
 from parley.stages.data import rankings_of, source_of, take_snapshot, world_of
 from parley.stages.evaluate import evaluate_gold, evaluate_words
 from parley.stages.judges import planned_judges, train_judges
@@ -17,8 +20,11 @@ from parley.stages.ppo import train_ppo
 from parley.stages.pretrained import take_base, take_tokenizer
 from parley.stages.rank import collect_rankings
 from parley.stages.recipe import Recipe
+from parley.stages.rejection import train_by_rejection
 from parley.stages.release import cut_release
 from parley.stages.sft import train_sft
+
+METHODS: Final = {"ppo": train_ppo, "rejection": train_by_rejection}
 
 
 def run_recipe(recipe: Recipe, run: Run, *, until: str = "") -> Release | None:
@@ -55,10 +61,13 @@ def planned(recipe: Recipe, *, until: str = "") -> tuple[str, ...]:
     if until in ("base", "sft"):
         return tuple(labels)
     labels += ["evaluate sft", "release sft"]
-    for number in range(1, len(recipe.rounds) + 1):
-        ranked = recipe.data.source == "microworld" or number > 1
+    for number, config in enumerate(recipe.rounds, start=1):
+        ranked = config.reward.from_ != "rule" and (recipe.data.source == "microworld" or number > 1)
         labels += [f"rank {number}"] if ranked else []
-        labels += planned_judges(recipe, number) + ([] if until == "reward" else [f"ppo {number}"])
+        labels += planned_judges(recipe, number)
+        if recipe.baseline and number == 1 and until != "reward":
+            labels += ["sft baseline", "evaluate baseline"]
+        labels += [] if until == "reward" else [f"ppo {number}"]
         if until in ("reward", "ppo"):
             return tuple(labels)
         labels += [f"evaluate ppo-{number}", f"release ppo-{number}"]
@@ -73,14 +82,19 @@ def _rounds(
     policy, release = sft, None
     collected: tuple[RankingSet, ...] = ()
     for number, config in enumerate(recipe.rounds, start=1):
-        if world_of(told) is not None or number > 1:
+        checked = config.reward.from_ == "rule"
+        if not checked and (world_of(told) is not None or number > 1):
             collected += (run.once(f"rank {number}", collect_rankings, policy, told, config.rank),)
-        elif not any(True for _ in rankings_of(told)):
+        elif not checked and not any(True for _ in rankings_of(told)):
             raise ConfigError("the data section tells no rankings, and there is nobody who could rank")
         reward = train_judges(recipe, run, told, base, sft, collected, number)
         if until == "reward":
             return release
-        before, policy = policy, run.once(f"ppo {number}", train_ppo, policy, sft, reward, told, config.ppo)
+        if recipe.baseline and number == 1:
+            baseline = run.once("sft baseline", train_baseline, base, told, reward, recipe.baseline)
+            _report(recipe, run, told, baseline, sft, "baseline", (reward,))
+        learn = METHODS[config.ppo.method]
+        before, policy = policy, run.once(f"ppo {number}", learn, policy, sft, reward, told, config.ppo)
         if until == "ppo":
             return release
         release = _release(recipe, run, told, policy, sft, (before, sft), f"ppo-{number}", (reward,))

@@ -6,21 +6,19 @@ optimizer step follows (InstructGPT, Eq. 2 and appendix C.4; rule P22).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from parley.artifacts import Snapshot
 from parley.errors import ConfigError
 from parley.model.checkpoint import LoadedModel
-from parley.rlhf.batches import TokenSet, pack, packed_batch, permutation
-from parley.rlhf.forward import supervised_logprobs
-from parley.rlhf.losses import sft_loss
+from parley.rlhf.batches import TokenSet, pack, permutation
 from parley.stages.data import documents_of
-from parley.stages.likelihood import document_tokens
+from parley.stages.likelihood import document_tokens, likelihood_losses
 
 DOCUMENTS_AT_ONCE: Final = 256
 
@@ -36,23 +34,31 @@ class Pretraining:
     row_tokens: int
     coefficient: float
     pad: int
+    micro_tokens: int
 
-    def loss(self, model: LoadedModel, *, number: int, count: int) -> Callable[[], Tensor]:
-        """γ times the mean negative log-likelihood, in nats a token, of the `count` pieces of a minibatch."""
+    def losses(self, model: LoadedModel, *, number: int, count: int) -> Iterator[Callable[[], Tensor]]:
+        """γ times the mean negative log-likelihood, in nats a token, of the `count` pieces of a minibatch,
+        in parts that add up to it."""
+        chosen = [(number * count + n) % len(self.pieces) for n in range(count)]
+        (rows,) = pack(self.pieces.lengths, chosen, row_tokens=self.row_tokens, num_rows=count)
+        for part in likelihood_losses(
+            model.decoder, self.pieces, rows, pad=self.pad, micro_tokens=self.micro_tokens
+        ):
+            yield partial(self._weighted, part)
 
-        def compute() -> Tensor:
-            chosen = [(number * count + n) % len(self.pieces) for n in range(count)]
-            (rows,) = pack(self.pieces.lengths, chosen, row_tokens=self.row_tokens, num_rows=count)
-            device = str(model.decoder.device)
-            batch = packed_batch(self.pieces, rows, pad=self.pad, device=device)
-            logprobs = supervised_logprobs(model.decoder, batch)
-            return self.coefficient * sft_loss(logprobs, torch.ones_like(logprobs, dtype=torch.bool))
-
-        return compute
+    def _weighted(self, loss: Callable[[], Tensor]) -> Tensor:
+        return self.coefficient * loss()
 
 
 def pretraining(
-    told: Snapshot, model: LoadedModel, *, coefficient: float, row_tokens: int, needed: int, seed: int
+    told: Snapshot,
+    model: LoadedModel,
+    *,
+    coefficient: float,
+    row_tokens: int,
+    needed: int,
+    seed: int,
+    micro_tokens: int = 0,
 ) -> Pretraining:
     """The first `needed` pieces of documents in an order drawn by seed, or all there are."""
     texts = [document.text for document in documents_of(told)]
@@ -65,4 +71,4 @@ def pretraining(
         pieces = pieces.joined(document_tokens(drawn, model.tokenizer, row_tokens=row_tokens))
         if len(pieces) >= needed:
             break
-    return Pretraining(pieces, row_tokens, coefficient, model.tokenizer.pad)
+    return Pretraining(pieces, row_tokens, coefficient, model.tokenizer.pad, micro_tokens)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from typing import Literal
@@ -21,28 +21,31 @@ from parley.artifacts import Checkpoint, RankingSet, RewardCheckpoint, Snapshot,
 from parley.config import check_bounds
 from parley.errors import ConfigError
 from parley.evals.reward_accuracy import accuracies
-from parley.labels import Demonstration, Ranking
+from parley.labels import Ranking
+from parley.model.adapters import AdapterConfig, SharedTrunk, adapted
 from parley.model.checkpoint import LoadedModel, load_checkpoint
 from parley.model.decoder import Layer
 from parley.model.dropout import dropout, residual_parts
 from parley.model.heads import Pooling, RewardEnsemble, RewardModel
 from parley.model.reward_checkpoint import LoadedReward, load_reward, save_reward
 from parley.rlhf.batches import TokenSet, permutation
-from parley.rlhf.exchanges import exchange_tokens
-from parley.rlhf.forward import score_all
 from parley.rlhf.groups import RankedReplies, ranked_replies
 from parley.rlhf.loop import SavedSteps, adam, descend, scheduled, set_rate
-from parley.rlhf.preference import STALE, EarlyStopping, preference_loss, unseen_loss
-from parley.stages.data import demonstrations_of, rankings_of
+from parley.rlhf.preference import STALE, EarlyStopping, PreferenceLoss, preference_losses, unseen_loss
+from parley.rlhf.rules import RuleConfig
+from parley.stages.centring import normalise, own_replies, place_scores
+from parley.stages.data import rankings_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardConfig:
     """Training of the reward model."""
 
-    from_: Literal["policy", "larger"] = "policy"
+    from_: Literal["policy", "larger", "rule"] = "policy"
     """Whose weights the one that PPO obeys starts from: the policy's own SFT model, or that of the
-    recipe's `reward_base`."""
+    recipe's `reward_base`. `rule` trains none: PPO obeys what `rule` checks."""
+    rule: RuleConfig = field(default_factory=RuleConfig)
+    """What is checked where `from` is rule."""
     ensemble: int = 1
     """Models trained alike but for head and order; the score is their mean."""
     readers: tuple[Literal["base", "sft"], ...] = ("base", "sft")
@@ -81,6 +84,19 @@ class RewardConfig:
     """Steps between two looks at it; 0 looks once an epoch."""
     patience: int = 0
     """Looks without a better loss after which training stops; 0 never stops."""
+    margin: float = 0.0
+    """By how much scores should differ for each rank that lies between two replies; 0 asks for no distance."""
+    normalising_replies: int = 0
+    """Replies of the SFT model whose scores get mean 0 and deviation 1, before training and again after it,
+    in the place of centring (rule R6); 0 centres on demonstrations."""
+    micro_tokens: int = 0
+    """Tokens in memory at once; a step with more is read in several portions whose gradients gather, with
+    the same loss. 0 is no limit."""
+    recompute: bool = False
+    """Whether layers are computed again on the way back instead of being kept: less memory, more time."""
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
+    """Low-rank adapters on the SFT model, which PPO then has in memory once for policy, reference, critic
+    and this; the checkpoint holds them merged and apart."""
 
     def __post_init__(self) -> None:
         check_bounds(
@@ -94,8 +110,19 @@ class RewardConfig:
         check_bounds(self, warmup=(0, inf), floor=(0, 1), score_penalty=(0, inf), centring=(0, inf))
         check_bounds(self, language_weight=(0, inf), dropout=(0, 0.9), frozen_layers=(0, inf))
         check_bounds(self, validation_share=(0, 0.9), validate_every=(0, inf), patience=(0, inf))
+        check_bounds(self, margin=(0, inf), normalising_replies=(0, inf), micro_tokens=(0, inf))
+        if self.normalising_replies == 1:
+            raise ValueError(
+                "normalising_replies 1 has no deviation; give at least 2, or 0 to centre instead"
+            )
         if (self.validate_every or self.patience) and not self.validation_share:
             raise ValueError("validate_every and patience need a validation_share to look at")
+        if (self.from_ == "rule") != bool(self.rule.checks):
+            raise ValueError("'from: rule' and the checks of 'rule' need each other")
+        if self.adapters.rank and (self.frozen_layers or self.dropout):
+            raise ValueError(
+                "frozen_layers and dropout are about layers that adapters leave frozen: give one"
+            )
 
 
 def train_reward_model(
@@ -110,8 +137,11 @@ def train_reward_model(
     """A reward model from the weights of `trunk` (the SFT model, or a larger one fine-tuned like it),
     trained on what people ranked and what was collected."""
     policy = load_checkpoint(trunk.path, out.plan)
+    room = policy.decoder.config.max_positions
+    if config.context > room:
+        raise ConfigError(f"reward.context is {config.context}, the model's context has {room}: lower it")
     readers = {"base": base, "sft": sft}
-    model = _fresh(out, policy, [readers[name] for name in config.readers], config)
+    model = _fresh(out, trunk, policy, [readers[name] for name in config.readers], config)
     rankings = [*rankings_of(told), *(ranking for part in collected for ranking in rankings_of(part))]
     seen, unseen = _apart([r for r in rankings if r.comparisons()], out.seed, config.validation_share)
     if not seen:
@@ -121,9 +151,14 @@ def train_reward_model(
             f"reward.validation_share {config.validation_share:g} of {len(seen)} rankings is none: raise it"
         )
     groups, watched = (ranked_replies(part, policy, context=config.context) for part in (seen, unseen))
-    figures = _train(out, model, groups, watched, policy.tokenizer.pad, config)
     loaded = LoadedReward(model, policy.tokenizer, policy.chat_format, config.context)
-    model.shift += _mean_score(out, loaded, list(demonstrations_of(told)), config.centring)
+    replies = _replies_to_normalise(out, policy, told, config)
+    for part in replies:
+        normalise(loaded, part)
+    if config.recompute:
+        model.trunk.recompute()
+    figures = _train(out, model, groups, watched, policy.tokenizer.pad, config)
+    place_scores(out, loaded, told, replies, centring=config.centring)
     save_reward(out.path, loaded)
     return out.seal(
         RewardCheckpoint,
@@ -131,31 +166,53 @@ def train_reward_model(
     )
 
 
+def _replies_to_normalise(
+    out: Workspace, policy: LoadedModel, told: Snapshot, config: RewardConfig
+) -> tuple[TokenSet, ...]:
+    """One set, written before the weights change, or none."""
+    if not config.normalising_replies:
+        return ()
+    return (own_replies(out, policy, told, count=config.normalising_replies, context=config.context),)
+
+
 def join_reward_models(
     out: Workspace,
     members: tuple[RewardCheckpoint, ...],
     told: Snapshot,
     collected: tuple[RankingSet, ...],
+    trunk: Checkpoint | None = None,
 ) -> RewardCheckpoint:
-    """One reward model out of several: its score is the mean of theirs."""
-    loaded = [load_reward(member.path, out.plan) for member in members]
+    """One reward model out of several: its score is the mean of theirs. With the `trunk` that their adapters
+    belong on, it stays one trunk."""
+    shared = SharedTrunk(load_checkpoint(trunk.path, out.plan).decoder) if trunk else None
+    loaded = [load_reward(member.path, out.plan, trunk=shared) for member in members]
     joined = replace(loaded[0], model=RewardEnsemble([one for part in loaded for one in part.members]))
     save_reward(out.path, joined)
     return out.seal(RewardCheckpoint, {"members": float(len(members)), **_held_out(joined, told, collected)})
 
 
 def _fresh(
-    out: Workspace, policy: LoadedModel, readers: Sequence[Checkpoint], config: RewardConfig
+    out: Workspace,
+    trunk: Checkpoint,
+    policy: LoadedModel,
+    readers: Sequence[Checkpoint],
+    config: RewardConfig,
 ) -> RewardModel:
-    """The trunk is the policy's own decoder: the policy itself is not needed afterwards."""
+    """The trunk is the policy's own decoder: the policy itself is not needed afterwards. With adapters it
+    stays frozen, and a reader that has the same weights is that trunk without them."""
     torch.manual_seed(out.seed_for("head"))
-    loaded = [load_checkpoint(reader.path, out.plan) for reader in readers]
+    own = trunk.digest if config.adapters.rank else ""
+    loaded = [
+        policy if reader.digest == own else load_checkpoint(reader.path, out.plan) for reader in readers
+    ]
     if any(reader.tokenizer.digest != policy.tokenizer.digest for reader in loaded):
         raise ConfigError(
             "the reward model's base has another tokenizer than the policy: give reward_base the same one"
         )
     frozen = [reader.decoder for reader in loaded]
-    model = RewardModel(policy.decoder, frozen, pooling=config.pooling).to(out.plan.device)
+    generator = torch.Generator().manual_seed(out.seed_for("adapters"))
+    body = adapted(policy.decoder, config.adapters, generator)
+    model = RewardModel(body, frozen, pooling=config.pooling).to(out.plan.device)
     if config.frozen_layers:
         _freeze(model, config.frozen_layers)
     return model
@@ -229,18 +286,26 @@ def _step(
     step: int,
 ) -> dict[str, float]:
     noisy = [*residual_parts(model.trunk), model.hidden]
+    seen: list[PreferenceLoss] = []
+    losses = preference_losses(
+        model,
+        groups,
+        chosen,
+        pad=pad,
+        score_penalty=config.score_penalty,
+        language_weight=config.language_weight,
+        margin=config.margin,
+        micro_tokens=config.micro_tokens,
+        seen=seen,
+    )
     with dropout(noisy, config.dropout, seed=out.seed_for("dropout", step)):
-        loss = preference_loss(
-            model,
-            groups,
-            chosen,
-            pad=pad,
-            score_penalty=config.score_penalty,
-            language_weight=config.language_weight,
-        )
-    descend(optimizer, loss.total, clip_norm=1.0)
-    figures = {"loss": loss.ranking.loss.item(), "accuracy": loss.ranking.accuracy.item()}
-    return figures | ({"language_loss": loss.language} if config.language_weight else {})
+        descend(optimizer, *losses, clip_norm=1.0)
+    figures = {
+        "loss": sum(part.ranking.loss.item() for part in seen),
+        "accuracy": sum(part.ranking.accuracy.item() for part in seen),
+    }
+    language = {"language_loss": sum(part.language for part in seen)}
+    return figures | (language if config.language_weight else {})
 
 
 def _batches(out: Workspace, count: int, config: RewardConfig) -> Iterator[list[int]]:
@@ -248,28 +313,6 @@ def _batches(out: Workspace, count: int, config: RewardConfig) -> Iterator[list[
     for epoch in range(config.epochs):
         order = permutation(count, seed=out.seed_for("order", epoch)).tolist()
         yield from (order[n : n + config.batch_rankings] for n in range(0, count, config.batch_rankings))
-
-
-def _mean_score(
-    out: Workspace, loaded: LoadedReward, demonstrations: Sequence[Demonstration], count: int
-) -> float:
-    """The mean score of demonstrations, which becomes 0 (rule R5)."""
-    order = permutation(len(demonstrations), seed=out.seed_for("centring"))[:count]
-    found = (_last_exchange(demonstrations[i], loaded) for i in order)
-    examples = TokenSet.of(exchange for exchange in found if exchange[0])
-    scores = score_all(loaded.model, examples, pad=loaded.tokenizer.pad)
-    return float(scores.mean()) if len(examples) else 0.0
-
-
-def _last_exchange(demonstration: Demonstration, loaded: LoadedReward) -> tuple[list[int], list[bool]]:
-    """The last imitated reply to a user's turn with its history, and which tokens are the reply's;
-    nothing where there is none."""
-    messages = demonstration.conversation.messages
-    answers = [n for n in demonstration.imitate if n and messages[n - 1].role == "user"]
-    if not answers:
-        return [], []
-    history = demonstration.conversation.before(answers[-1])
-    return exchange_tokens(loaded, history, messages[answers[-1]].text, context=loaded.context)
 
 
 def _held_out(loaded: LoadedReward, told: Snapshot, collected: tuple[RankingSet, ...]) -> dict[str, float]:

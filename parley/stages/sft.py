@@ -24,7 +24,14 @@ from parley.model.render import Rendered, render_all, with_system
 from parley.rlhf.batches import TokenSet
 from parley.rlhf.loop import adam
 from parley.stages.data import demonstrations_of, documents_of
-from parley.stages.likelihood import Passes, Rate, document_tokens, maximise_likelihood, mean_loss
+from parley.stages.likelihood import (
+    EpochWatch,
+    Passes,
+    Rate,
+    document_tokens,
+    maximise_likelihood,
+    mean_loss,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,14 @@ class SftConfig:
     """AdamW's decay of matrices."""
     max_steps: int = 0
     """A limit on optimizer steps; 0 is none."""
+    micro_tokens: int = 0
+    """Tokens in memory at once; a larger batch is read in several portions whose gradients gather, with
+    the same loss (rule S4). 0 is no limit."""
+    recompute: bool = False
+    """Whether layers are computed again on the way back instead of being kept: less memory, more time."""
+    dropout: float = 0.0
+    """Share of what attention and MLPs add to the stream that is dropped in training (InstructGPT's SFT
+    baseline: 0.2; rule S6)."""
     adapters: AdapterConfig = field(default_factory=AdapterConfig)
     """Low-rank adapters; the checkpoint holds them merged."""
 
@@ -57,17 +72,50 @@ class SftConfig:
             self, epochs=(1, inf), replay=(0, inf), row_tokens=(8, inf), batch_tokens=(8, inf), rate=(0, inf)
         )
         check_bounds(self, warmup=(0, inf), floor=(0, 1), weight_decay=(0, inf), max_steps=(0, inf))
+        check_bounds(self, micro_tokens=(0, inf), dropout=(0, 0.9))
+
+    @property
+    def passes(self) -> Passes:
+        """How often and in what portions the examples are seen."""
+        return Passes(
+            self.epochs,
+            self.row_tokens,
+            self.batch_tokens,
+            self.max_steps,
+            micro_tokens=self.micro_tokens,
+            dropout=self.dropout,
+        )
 
 
 def train_sft(out: Workspace, base: Checkpoint, told: Snapshot, config: SftConfig) -> Checkpoint:
     """The base model fine-tuned on the snapshot's demonstrations."""
+    model = to_fine_tune(out, base, config)
+    return fine_tune(out, base, model, told, config)
+
+
+def to_fine_tune(out: Workspace, base: Checkpoint, config: SftConfig) -> LoadedModel:
+    """The base model as it is trained: with adapters, with layers that are recomputed, or as it is."""
     model = load_checkpoint(base.path, out.plan)
+    _check_room(model, config)
     generator = torch.Generator().manual_seed(out.seed_for("adapters"))
     model = replace(model, decoder=adapted(model.decoder, config.adapters, generator))
+    if config.recompute:
+        model.decoder.recompute()
+    return model
+
+
+def fine_tune(
+    out: Workspace,
+    base: Checkpoint,
+    model: LoadedModel,
+    told: Snapshot,
+    config: SftConfig,
+    watch: EpochWatch | None = None,
+) -> Checkpoint:
+    """`model` trained in place on the snapshot's demonstrations, and sealed as it comes out."""
     demonstrations = list(demonstrations_of(told))
     examples = demonstration_tokens(demonstrations, model, row_tokens=config.row_tokens)
-    if not len(examples):
-        raise ConfigError("the data section names no demonstrations to fine-tune on")
+    _check_any(len(demonstrations), len(examples), config)
     check_stop_tokens(examples, model.tokenizer.end)
     replayed = _replayed(out, told, model, int(config.replay * len(examples)), config)
     maximise_likelihood(
@@ -75,14 +123,33 @@ def train_sft(out: Workspace, base: Checkpoint, told: Snapshot, config: SftConfi
         model.decoder,
         examples.joined(replayed),
         pad=model.tokenizer.pad,
-        passes=Passes(config.epochs, config.row_tokens, config.batch_tokens, config.max_steps),
+        passes=config.passes,
         optimizer=adam(model.decoder.parameters(), weight_decay=config.weight_decay),
         rate=Rate(config.rate, config.warmup, config.floor),
+        watch=watch,
     )
+    if watch:
+        watch.finish()
     save_checkpoint(out.path, model.decoder, model.tokenizer, model.chat_format)
-    return out.seal(
-        Checkpoint, {"demonstrations": float(len(examples)), **_held_out(out, base, told, model, config)}
-    )
+    figures = {"demonstrations": float(len(examples)), "left out": float(len(demonstrations) - len(examples))}
+    return out.seal(Checkpoint, {**figures, **_held_out(out, base, told, model, config)})
+
+
+def _check_room(model: LoadedModel, config: SftConfig) -> None:
+    room = model.decoder.config.max_positions
+    if config.row_tokens > room:
+        raise ConfigError(f"sft.row_tokens is {config.row_tokens}, the model's context has {room}: lower it")
+
+
+def _check_any(given: int, kept: int, config: SftConfig) -> None:
+    """Rule S5: nothing is trained that supervises nothing."""
+    if not given:
+        raise ConfigError("the data section names no demonstrations to fine-tune on")
+    if not kept:
+        raise ConfigError(
+            f"none of {given} demonstrations has an imitated turn within sft.row_tokens, {config.row_tokens}: "
+            "raise it, or give shorter dialogues"
+        )
 
 
 def demonstration_tokens(
@@ -113,7 +180,11 @@ def check_stop_tokens(examples: TokenSet, end: int) -> None:
         tokens, mask = examples.example(index)
         closes = mask & ~np.append(mask[1:], False)
         if not (tokens[closes] == end).all():
-            raise DataError("a supervised turn does not end with the stop token", record=index + 1)
+            raise DataError(
+                "a supervised turn does not end with the stop token, so nothing would teach the model to stop: "
+                "mark whole turns, their end included",
+                record=index + 1,
+            )
 
 
 def _cut(item: Rendered, limit: int, end: int) -> Rendered:

@@ -18,13 +18,13 @@ def test_a_product_that_is_too_wrong_or_too_slow_is_not_taken(monkeypatch: pytes
     assert product_error(x, weight, torch.float32) == 0
     assert 1e-4 < product_error(x, weight, torch.bfloat16) < selftest.WORST_ERROR
     assert product_error(x * torch.inf, weight, torch.bfloat16) == torch.inf
-    monkeypatch.setattr(selftest, "_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(selftest, "shortest_seconds", lambda *_: 1.0)
     assert choose_plan() == NumericPlan()  # all paths equally fast: the plain ones
     speeds = iter([1.3, 1.0] * 4 + [1.2, 1.0])  # slow then fast, at every shape and for the threads
-    monkeypatch.setattr(selftest, "_seconds", lambda *_: next(speeds))
+    monkeypatch.setattr(selftest, "shortest_seconds", lambda *_: next(speeds))
     monkeypatch.setattr(selftest, "physical_cores", lambda: 8)
     assert choose_plan() == NumericPlan(threads=7, linear="bfloat16", attention="fused")
-    monkeypatch.setattr(selftest, "_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(selftest, "shortest_seconds", lambda *_: 1.0)
     monkeypatch.setattr(selftest, "WORST_ERROR", 1e-6)
     monkeypatch.setattr(selftest, "GAIN_FOR_BFLOAT16", 0.0)
     assert choose_plan().linear == "float32"

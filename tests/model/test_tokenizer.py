@@ -69,3 +69,12 @@ def test_files_at_fault_are_named(tokenizer: Tokenizer, tmp_path: Path) -> None:
     path.write_text(whole.replace("<|assistant|>", "<|other|>"), encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"lacks the special tokens <\|assistant\|>"):
         Tokenizer.load(tmp_path)
+
+
+def test_padding_that_is_the_end_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """P15: masked as padding, the end of a turn would never be learnt."""
+    tokenizer.save(tmp_path)
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace("<|pad|>", "<|end|>"))
+    with pytest.raises(ArtifactError, match=r"<\|end\|> is both the padding and the end.*another pad_token"):
+        Tokenizer.load(tmp_path)

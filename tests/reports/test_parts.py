@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import re
 from importlib import resources
+from xml.etree import ElementTree
 
 import pytest
 
@@ -10,7 +11,7 @@ from parley.evals.statistics import Estimate, paired_difference, wilson
 from parley.reports import svg
 from parley.reports.figures import duration, number, percent, points, short, signed
 from parley.reports.html import join, tag, text
-from parley.reports.look import TOKENS
+from parley.reports.look import TOKENS, picture
 from parley.reports.paired import mean_rate, rate_difference
 from parley.reports.values import stage_title
 from parley.reports.verdict import told_in_errors
@@ -109,6 +110,7 @@ def test_one_value_over_and_over_is_drawn_too() -> None:
     unknown = Estimate(math.nan, math.nan, math.nan, 0)
     plots = [
         svg.curve("flat", [(1.0, 0.0), (2.0, 0.0)], y_label="y", scaling="log"),
+        svg.runs("alike", [[(1.0, 0.5), (2.0, 0.5)]] * 3, y_label="y"),
         svg.cloud("still", [(0.0, 1.0), (0.0, 1.0)], 5, x_label="x", y_label="y"),
         svg.ladder(
             "one",
@@ -121,6 +123,20 @@ def test_one_value_over_and_over_is_drawn_too() -> None:
         assert read(plot).problems == []
         assert "nan" not in plot
         assert "inf" not in plot
+
+
+def test_a_picture_is_a_file_of_its_own() -> None:
+    """Well-formed XML with the style of every mark; the strong line is the mean of the runs."""
+    told = picture(
+        svg.runs("two runs", [[(1.0, 0.0), (2.0, 1.0)], [(1.0, 1.0), (2.0, 3.0)]], y_label="score")
+    )
+    root = ElementTree.fromstring(told)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    style = root.findtext("{http://www.w3.org/2000/svg}style") or ""
+    assert style.count("{") == style.count("}") > 20
+    for rule in (".plot polyline", ".plot .line", ".plot .end", ".plot text", "--accent:"):
+        assert rule in style
+    assert "their mean goes from 0.500 to 2.000" in told
 
 
 def test_the_tokens_are_those_of_the_web_application() -> None:

@@ -11,6 +11,7 @@ from parley.rlhf.advantages import (
     explained_variance,
     generalised_advantages,
     last_token,
+    score_after_the_end,
     shaped_rewards,
     whiten,
 )
@@ -72,3 +73,43 @@ def test_explained_variance_of_a_perfect_and_a_constant_critic() -> None:
     returns, mask = torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 3, dtype=torch.bool)
     assert explained_variance(returns, returns, mask) == pytest.approx(1.0)
     assert explained_variance(torch.full((1, 3), 5.0), returns, mask) == pytest.approx(0.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    st.floats(0.5, 1),
+    st.floats(0, 1),
+    st.integers(0, 99),
+)
+def test_a_score_behind_the_end_by_its_definition(
+    lengths: list[int], gamma: float, lam: float, seed: int
+) -> None:
+    """P5b: rewards and values with one place more, the score paid there, give the advantages that
+    `score_after_the_end` gives at the last token. They are those of P5 exactly where V(end) is the score."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(lengths), 7)
+    logprobs, ref, values = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
+    scores, ends = (torch.randn(len(lengths), generator=generator, dtype=torch.float64) for _ in range(2))
+    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
+    longer = torch.arange(7) < torch.tensor(lengths)[:, None] + 1
+    last = longer & ~mask
+    rewards = shaped_rewards(torch.zeros_like(scores), logprobs, ref, mask, kl_coefficient=0.1)
+    exact = generalised_advantages(
+        rewards + last * scores[:, None],
+        torch.where(last, ends[:, None], values),
+        longer,
+        discount=gamma,
+        trace_decay=lam,
+    )
+
+    def found(end_values: torch.Tensor) -> torch.Tensor:
+        paid = score_after_the_end(scores, end_values, discount=gamma, trace_decay=lam)
+        shaped = shaped_rewards(paid, logprobs, ref, mask, kl_coefficient=0.1)
+        return generalised_advantages(shaped, values, mask, discount=gamma, trace_decay=lam)
+
+    torch.testing.assert_close(found(ends), exact * mask)
+    assert torch.allclose(score_after_the_end(scores, scores, discount=1.0, trace_decay=lam), scores)
+    gap = found(ends) - found(scores)
+    wanted = gamma * (1 - lam) * (ends - scores)  # what P5 and P5b differ by at the last token
+    torch.testing.assert_close(gap[torch.arange(len(lengths)), torch.tensor(lengths) - 1], wanted)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley.model.heads import RewardModel, ValueModel
+from parley.rlhf import batches
 from parley.rlhf.batches import (
     Batch,
     TokenSet,
@@ -83,6 +84,18 @@ def test_packed_likelihoods_equal_those_of_the_examples_alone() -> None:
     assert len(packed) == int(data.mask.sum())
 
 
+def test_a_supervised_token_is_predicted_by_the_state_before_it() -> None:
+    decoder, data = tiny_decoder(), examples(12)
+    for index in (n for n in range(12) if data.example(n)[1][1:].any()):
+        alone = one_a_row(data, [index])
+        hidden = decoder(alone.tokens, alone.positions, alone.bias)[0]
+        rows = decoder.logits(hidden).double().log_softmax(-1)
+        expected = [rows[t - 1, alone.tokens[0, t]] for t in alone.mask[0].nonzero().flatten().tolist()]
+        torch.testing.assert_close(
+            supervised_logprobs(decoder, alone).double(), torch.stack(expected), atol=2e-6, rtol=1e-5
+        )
+
+
 def test_the_gradient_of_a_packed_batch_is_that_of_padded_rows() -> None:
     decoder, data = tiny_decoder(), examples(12)
     gradients = []
@@ -119,15 +132,17 @@ def _reward(trunk: torch.nn.Module, reader: int) -> RewardModel:
     return RewardModel(trunk, [tiny_decoder(reader)])  # type: ignore[arg-type]
 
 
-def test_everything_is_aligned_to_the_token_it_speaks_of() -> None:
+def test_everything_is_aligned_to_the_token_it_speaks_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Index t: log-probability of token t, value of the state before it, both from position t - 1; in
     the order asked for, however the examples were packed."""
+    monkeypatch.setattr(batches, "PACKED_REPLIES", 30)
     decoder, data = tiny_decoder(), examples(40)
     value = ValueModel(tiny_decoder(7))
     torch.nn.init.normal_(value.head.weight)
     order = [4, 31, 0, 17, 22, 9, 38, 11, 5, 29, 14, 3]
     replies = reply_batch(data, order, pad=PAD, device="cpu")
     assert len(replies.packed.tokens) < len(order), "several a row"
+    assert replies.place.tolist() != sorted(replies.place.tolist()), "in another order"
     logprobs = policy_logprobs(decoder, replies, temperature=0.7)
     values = state_values(value, replies)
     assert (logprobs[~replies.mask] == 0).all()

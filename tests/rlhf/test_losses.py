@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -121,3 +122,36 @@ def test_k3_is_an_unbiased_nonnegative_estimate() -> None:
     kl = (p * log_ratio).sum().item()
     assert (p * k3(log_ratio)).sum().item() == pytest.approx(kl, rel=1e-12)
     assert (k3(log_ratio) >= 0).all()
+
+
+def test_the_parts_of_a_batch_add_up_to_its_means() -> None:
+    """P12, S4: with the whole batch's count, losses, figures and gradients of parts are those of the whole."""
+    generator = torch.Generator().manual_seed(0)
+    now, old, advantages = (torch.randn(6, 5, generator=generator, dtype=torch.float64) for _ in range(3))
+    mask = torch.rand(6, 5, generator=generator) > 0.4
+    now.requires_grad_()
+    count = int(mask.sum())
+    rows = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    losses: list[Callable[[slice, int | None], torch.Tensor]] = [
+        lambda r, n: sft_loss(now[r], mask[r], count=n),
+        lambda r, n: ppo_policy_loss(now[r], old[r], advantages[r], mask[r], clip=0.2, count=n).loss,
+        lambda r, n: ppo_policy_loss(now[r], old[r], advantages[r], mask[r], clip=0.2, count=n).clip_fraction,
+        lambda r, n: ppo_policy_loss(now[r], old[r], advantages[r], mask[r], clip=0.2, count=n).approx_kl,
+        lambda r, n: ppo_value_loss(now[r], old[r], advantages[r], mask[r], clip=0.2, count=n).loss,
+    ]
+    for loss in losses:
+        whole, parts = loss(slice(0, 6), None), torch.stack([loss(part, count) for part in rows]).sum()
+        torch.testing.assert_close(parts, whole)
+        if whole.requires_grad:
+            gradients = [torch.autograd.grad(item, now, retain_graph=True)[0] for item in (whole, parts)]
+            torch.testing.assert_close(*gradients)
+
+
+def test_a_margin_moves_where_a_pair_is_at_rest() -> None:
+    """-log σ(r_w - r_l - m), by hand; without margins nothing changes."""
+    scores = torch.tensor([2.0, 0.5, 0.0])
+    pairs = (torch.tensor([0, 0]), torch.tensor([1, 2]), torch.tensor([0, 0]))
+    found = ranking_loss(scores, *pairs, num_groups=1, margins=torch.tensor([0.5, 1.0])).loss.item()
+    assert found == pytest.approx(sum(math.log1p(math.exp(-gap)) for gap in (1.0, 1.0)) / 2, abs=1e-6)
+    plain = ranking_loss(scores, *pairs, num_groups=1).loss
+    assert torch.equal(ranking_loss(scores, *pairs, num_groups=1, margins=torch.zeros(2)).loss, plain)

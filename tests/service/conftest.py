@@ -19,13 +19,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from parley.dialogue import Conversation
 from parley.errors import ConfigError, NotFound
 from parley.moderation.rules import shipped_moderator
-from parley.ports import Delta, Finish, Moderator, ReleaseInfo, Responder, Sampling
+from parley.ports import Completer, Delta, Finish, Moderator, ReleaseInfo, Responder, Sampling
 from parley.service.app import create_app
 from parley.service.common.release_view import ReleaseView
 from parley.service.common.run_view import RunDetails, RunStatus, RunView, StageView
 from parley.service.common.sessions import login_url
 from parley.service.common.settings import Settings
-from parley.service.server import make_server
+from parley.service.common.tracing import Tracer
+from parley.service.server import Server, make_server
 from parley.store.database import close_database, database_url, open_database
 from parley.store.keys import Scope, create_key
 from parley.store.schema import new_id
@@ -124,6 +125,11 @@ class Service:
     echo: Echo
     progress: Progress
     home: Path
+    servers: list[Server] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """As a signal to the process would."""
+        self.servers[0].should_exit = True
 
     def key(self, scope: Scope = "chat", lifetime_seconds: int | None = None, age_seconds: int = 0) -> str:
         now = int(time.time()) - age_seconds
@@ -167,9 +173,17 @@ def running(
     moderator: Moderator | None = None,
     responder: Responder | None = None,
     release_view: ReleaseView | None = None,
+    completer: Completer | None = None,
+    tracer: Tracer | None = None,
+    send_buffer: int = 0,
 ) -> Iterator[Service]:
-    """The service on a free port, over the database of its home or another; stopped at the end."""
+    """The service on a free port, over the database of its home or another; stopped at the end.
+
+    `send_buffer`: bytes of an answer that the system takes for a client that does not read.
+    """
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
+        if send_buffer:  # connections inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         service = Service(
@@ -187,8 +201,11 @@ def running(
             run_view=service.progress,
             settings=service.settings,
             release_view=release_view,
+            completer=completer,
+            tracer=tracer,
         )
         server = make_server(app)
+        service.servers.append(server)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from .conftest import SFT, Service
 
-PATHS = ("/v1/chat/completions", "/api/conversations", "/api/conversations/none/turns")
+PATHS = ("/v1/chat/completions", "/v1/completions", "/api/conversations", "/api/conversations/none/turns")
 
 
 @pytest.mark.parametrize("path", PATHS)

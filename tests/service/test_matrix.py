@@ -68,6 +68,7 @@ ROWS: Final = (
     Row("GET", "/openapi.json", OPEN),
     Row("GET", "/healthz", OPEN),
     Row("GET", "/readyz", OPEN),
+    Row("GET", "/metrics", OPEN),
     Row("GET", "/login", Rule(303, 303, OK, OK, OK)),
     Row("GET", "/assets/{name}", OPEN),
     Row("GET", "/s/{token}", Rule(*(range(200, 502),) * 5)),
@@ -134,6 +135,12 @@ ROWS: Final = (
         "/v1/chat/completions",
         PROGRAM,
         lambda _: {"model": SFT.name, "messages": [{"role": "user", "content": "hi"}]},
+    ),
+    Row(
+        "POST",
+        "/v1/completions",
+        Rule(401, 401, 401, 401, 400),  # an echo answers conversations only
+        lambda _: {"model": SFT.name, "prompt": "hi"},
     ),
     Row("POST", "/logout", Rule(204, 204, 401, 401, 401)),  # the last one: who was signed in is so no more
 )

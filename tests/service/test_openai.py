@@ -180,7 +180,8 @@ def test_an_unknown_model(client: openai.OpenAI) -> None:
     [
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
         ({"temperature": "warm"}, "temperature", "number"),
-        ({"n": 9}, "n", "8"),
+        ({"n": 17}, "n", "16"),
+        ({"top_k": -1}, "top_k", "greater than or equal to 0"),
         ({"top_p": 0}, "top_p", "greater than 0"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "4"),
@@ -190,8 +191,14 @@ def test_an_unknown_model(client: openai.OpenAI) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content", "text"),
         ({"messages": [*HELLO, {"role": "system", "content": "x"}]}, "messages", "first"),
         ({"tools": [{"type": "function"}]}, "tools", "not supported"),
-        ({"logprobs": True}, "logprobs", "not supported"),
-        ({"presence_penalty": 0.5}, "presence_penalty", "not supported"),
+        ({"top_logprobs": 2}, "top_logprobs", "'logprobs': true"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "20"),
+        ({"presence_penalty": 2.5}, "presence_penalty", "less than or equal to 2"),
+        ({"frequency_penalty": -2.5}, "frequency_penalty", "greater than or equal to -2"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5", "less than or equal to 100"),
+        ({"logit_bias": {"five": 1}}, "logit_bias.five.[key]", "integer"),
+        ({"truncation": "middle"}, "truncation", "'auto' or 'disabled'"),
+        ({"service_tier": "priority"}, "service_tier", "flex"),
         ({"response_format": {"type": "json_object"}}, "response_format", "not supported"),
         ({"made_up": 1}, "made_up", "not supported"),
         ({"model": None}, "model", "required"),
@@ -256,7 +263,7 @@ def test_too_many_requests_are_told_to_wait(tmp_path: Path) -> None:
             lines = answer.iter_lines()  # to let go of it is to hang up
             next(lines)
             refused = http.post(PATH, json=ask())
-            assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
             assert refused.json()["error"]["type"] == "rate_limit_error"
         wait_until(lambda: service.echo.closed == 1)
         wait_until(lambda: http.post(PATH, json=ask()).status_code == 200)

@@ -56,7 +56,7 @@ def test_without_a_session_the_api_is_closed(service: Service, method: str, path
 def test_every_api_route_is_guarded(service: Service) -> None:
     with service.browser() as http:
         paths = http.get("/openapi.json").json()["paths"]
-    open_to_all = {"/healthz", "/readyz", "/api/shared/{token}"}
+    open_to_all = {"/healthz", "/readyz", "/metrics", "/api/shared/{token}"}
     for path, methods in paths.items():
         for method in methods:
             answer = httpx.request(method, service.url + path, json={}, trust_env=False)

@@ -104,7 +104,8 @@ def test_the_gain_is_paired_and_everything_behind_it_stands_in_the_json(run: Run
     assert found["reward_gain se"] == pytest.approx(gaps.std(ddof=1) / math.sqrt(len(gaps)))
     assert found["reward"] - found["sft_reward"] == pytest.approx(found["reward_gain"])
     assert found["kl_nats"] == pytest.approx(np.mean(found["per_prompt"]["kl_nats"]))
-    assert found["kl_nats"] > 0
+    assert all(found["per_prompt"]["kl_nats"])
+    assert found["kl_nats"] > -3 * found["kl_nats se"]  # its expectation is above 0
     samples = found["side_by_side"]
     assert [sample["after"]["score"] for sample in samples] == pytest.approx(after[:3], abs=1e-4)
     assert samples[0]["messages"] == [["user", "Who 0?"]] or samples[0]["messages"][0][0] == "user"

@@ -17,7 +17,6 @@ from parley.errors import ConfigError, InvariantError
 from parley.labels import Prompt
 from parley.metrics import MetricsFile
 from parley.model.checkpoint import LoadedModel, load_checkpoint, save_checkpoint
-from parley.model.decoder import causal_bias
 from parley.model.heads import RewardModel
 from parley.model.render import ChatFormat
 from parley.model.reward_checkpoint import LoadedReward, save_reward
@@ -25,12 +24,13 @@ from parley.model.tokenizer import Tokenizer
 from parley.numerics import NumericPlan
 from parley.rlhf.advantages import generalised_advantages, shaped_rewards, whiten
 from parley.rlhf.batches import TokenSet
-from parley.rlhf.exchanges import history_tokens
+from parley.rlhf.invariants import check_first_minibatch
 from parley.rlhf.rollout import RolloutBatch, estimate, final_scores, rollout_tokens
-from parley.stages import ppo
-from parley.stages.ppo import PpoConfig, _check_first_ratio, train_ppo
+from parley.stages import ppo, ppo_models, ppo_update
+from parley.stages.ppo import train_ppo
+from parley.stages.ppo_config import PpoConfig
 from parley.stages.records import prompt_row, write_rows
-from tests.tiny import TEXTS, tiny_decoder, tiny_tokenizer, workspace
+from tests.tiny import TEXTS, tiny_decoder, tiny_tokenizer
 
 PLAN = NumericPlan()
 CONFIG = PpoConfig(
@@ -116,54 +116,6 @@ def test_the_kl_budget_stops_the_run(run: Run) -> None:
     assert all(value <= 0.3 for value in kl[:-1])
 
 
-def test_it_moves_to_the_closed_form_optimum(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bandit of one token: score 1 for one token, 0 else. The optimum is π*(y) ∝ π_ref(y) e^{r(y)/β};
-    PPO comes within a few hundredths of its expected score."""
-    beta = 0.5
-    sft = run.once("sft", policy, 2)
-    model = load_checkpoint(sft.path, PLAN)
-    prompt = Prompt(dialogue(["Who?"]), "test")
-    tokens = history_tokens(model, prompt.conversation, max_tokens=24)
-    row = torch.tensor([tokens])
-    hidden = model.decoder(row, torch.arange(len(tokens))[None], _bias(row))
-    reference = model.decoder.logits(hidden[0, -1]).softmax(-1)
-    wanted = int(reference.argsort(descending=True)[3])
-    tilted = reference * torch.where(
-        torch.arange(len(reference)) == wanted, torch.tensor(1 / beta).exp(), 1.0
-    )
-    best = (tilted / tilted.sum())[wanted].item()
-
-    def score(prompts: object, examples: object, completions: list[Completion]) -> torch.Tensor:
-        return torch.tensor([float(done.tokens[0] == wanted) for done in completions])
-
-    monkeypatch.setattr(ppo, "model_score", lambda *_, **__: score)
-    monkeypatch.setattr(ppo, "prompts_of", lambda *_: [prompt])
-    config = PpoConfig(
-        steps=70,
-        batch=128,
-        minibatches=2,
-        rate=3e-3,
-        value_rate=3e-3,
-        kl_coefficient=beta,
-        max_new_tokens=1,
-        max_prompt_tokens=24,
-        normalise=False,
-        normalising_replies=8,
-        no_end_score=0.0,
-    )
-    monkeypatch.setattr(ppo, "final_scores", lambda scores, ended, **_: scores)
-    done = train(run, config)
-    moved = load_checkpoint(done.path, PLAN)
-    hidden = moved.decoder(row, torch.arange(len(tokens))[None], _bias(row))
-    found = moved.decoder.logits(hidden[0, -1]).softmax(-1)[wanted].item()
-    assert reference[wanted].item() < 0.6 * best, "there is something to learn"
-    assert found == pytest.approx(best, rel=0.15)
-
-
-def _bias(row: torch.Tensor) -> torch.Tensor:
-    return causal_bias(torch.ones_like(row))
-
-
 @pytest.mark.parametrize(
     ("config", "arguments", "words"),
     [
@@ -191,7 +143,7 @@ def test_a_guard_stops_the_round_when_one_kind_of_prompt_falls(
         return torch.tensor(sign) * 0.3 * len(seen)
 
     seen: list[int] = []
-    monkeypatch.setattr(ppo, "model_score", lambda *_, **__: score)
+    monkeypatch.setattr(ppo_models, "model_score", lambda *_, **__: score)
     monkeypatch.setattr(ppo, "group_of", lambda prompt: prompt.conversation.messages[0].text)
     config = replace(CONFIG, steps=30, batch=10, normalise=False, no_end_score=0.0, guard_drop=0.5)
     monkeypatch.setattr(ppo, "final_scores", lambda scores, ended, **_: scores)
@@ -203,12 +155,13 @@ def test_a_guard_stops_the_round_when_one_kind_of_prompt_falls(
     assert len(rows(train(run, replace(config, guard_drop=0.0)))) == 30
 
 
-def test_a_ratio_off_one_before_the_first_update_is_a_diagnosis(tmp_path: Path) -> None:
+def test_a_ratio_off_one_before_the_first_update_is_a_diagnosis() -> None:
     """P3 in production."""
-    out = workspace(tmp_path)
-    _check_first_ratio(1e-4, out, 0)
-    with pytest.raises(InvariantError, match="dropout, another temperature"):
-        _check_first_ratio(0.5, out, 7)
+    healthy = {"ratio_gap": 1e-4, "approx_kl": 1e-9, "clip_fraction": 0.0}
+    check_first_minibatch(healthy, tolerance=2e-3, step=0)
+    for change in ({"ratio_gap": 0.5}, {"approx_kl": 0.1}, {"clip_fraction": 0.01}):
+        with pytest.raises(InvariantError, match="step 7: .*dropout, another temperature"):
+            check_first_minibatch(healthy | change, tolerance=2e-3, step=7)
 
 
 def test_scores_of_replies_that_end_and_that_do_not() -> None:
@@ -225,7 +178,7 @@ def test_returns_come_from_advantages_before_whitening() -> None:
     mask = torch.tensor([[0, 1, 1, 1], [0, 0, 1, 0]], dtype=torch.bool)
     logprobs, ref, values = (torch.randn(2, 4, generator=generator) * mask for _ in range(3))
     scores = torch.tensor([2.0, -1.0])
-    rollout = RolloutBatch(TokenSet.of([]), mask, logprobs, ref, values, scores)
+    rollout = RolloutBatch(TokenSet.of([]), mask, logprobs, ref, values, scores, torch.zeros(2))
     made = estimate(rollout, kl_coefficient=0.1, trace_decay=0.9)
     rewards = shaped_rewards(scores, logprobs, ref, mask, kl_coefficient=0.1)
     advantages = generalised_advantages(rewards, values, mask, trace_decay=0.9)
@@ -250,13 +203,13 @@ def test_every_pass_sees_every_row_once_in_an_order_of_its_own(
 ) -> None:
     """P23."""
     seen: list[list[int]] = []
-    minibatch = ppo._minibatch
+    minibatch = ppo_update._minibatch
 
     def spy(*args: Any) -> Any:
         seen.append(list(args[2]))
         return minibatch(*args)
 
-    monkeypatch.setattr(ppo, "_minibatch", spy)
+    monkeypatch.setattr(ppo_update, "_minibatch", spy)
     train(run, replace(CONFIG, steps=2, epochs=3))
     passes = [[*seen[n], *seen[n + 1]] for n in range(0, len(seen), 2)]
     assert len(passes) == 2 * 3
@@ -268,13 +221,13 @@ def test_scores_are_brought_to_mean_zero_and_deviation_one_on_the_reference(run:
     """R6: the figures are kept with the saved steps; without normalising they are the identity."""
     with pytest.MonkeyPatch.context() as patch:
         seen: list[dict[str, float]] = []
-        roll_out = ppo._roll_out
+        roll_out = ppo.roll_out
 
         def spy(*args: Any) -> Any:
             seen.append(dict(args[3]))
             return roll_out(*args)
 
-        patch.setattr(ppo, "_roll_out", spy)
+        patch.setattr(ppo, "roll_out", spy)
         train(run, CONFIG)
         train(run, replace(CONFIG, normalise=False))
     assert seen[0]["score_deviation"] > 0
@@ -286,3 +239,16 @@ def test_models_load_like_any_checkpoint(run: Run) -> None:
     loaded = load_checkpoint(train(run, CONFIG).path, PLAN)
     assert isinstance(loaded, LoadedModel)
     assert json.loads((run.once("sft", policy, 2).path / "config.json").read_text())["model_type"] == "llama"
+
+
+def test_a_reward_model_in_another_chat_format_is_refused(run: Run) -> None:
+    """P26: the template that it was trained in is part of it."""
+
+    def other(out: Workspace) -> RewardCheckpoint:
+        chat = ChatFormat(name="Nora", identity="You are {name}.")
+        save_reward(out.path, LoadedReward(RewardModel(tiny_decoder(5), []), tiny_tokenizer(), chat, 64))
+        return out.seal(RewardCheckpoint, {})
+
+    sft, scored = run.once("sft", policy, 2), run.once("reward", other)
+    with pytest.raises(ConfigError, match=r"another system prompt .'You are Nora"):
+        run.once("ppo 1", train_ppo, sft, sft, scored, run.once("data", told), CONFIG)

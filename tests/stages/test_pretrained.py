@@ -26,7 +26,7 @@ from parley.model.reward_checkpoint import load_reward
 from parley.model.weights import read_weights
 from parley.numerics import NumericPlan
 from parley.rlhf import loop
-from parley.stages import likelihood, ppo
+from parley.stages import likelihood, ppo_models
 from parley.stages.pipeline import planned, run_recipe
 from parley.stages.recipe import Recipe, read_recipe
 
@@ -148,12 +148,12 @@ def test_policy_reference_and_critic_share_one_trunk(tmp_path: Path) -> None:
     made = walk(recipe, tmp_path, until="sft").made
     base, sft = (open_artifact(Checkpoint, made[label].path) for label in ("base", "sft"))
     out, lora = workspace(tmp_path / "ppo"), AdapterConfig(rank=2)
-    policy, reference, critic = ppo._learners(out, sft, sft, lora)
+    policy, reference, critic = ppo_models._learners(out, sft, sft, lora)
     assert isinstance(policy.decoder, AdaptedModel)
     assert isinstance(critic, AdaptedModel)
     assert policy.decoder.trunk is critic.trunk
     assert critic.trunk.model is reference
-    later, reference, critic = ppo._learners(out, sft, base, lora)
+    later, reference, critic = ppo_models._learners(out, sft, base, lora)
     assert isinstance(later.decoder, AdaptedModel)
     assert isinstance(critic, AdaptedModel)
     assert later.decoder.trunk is not critic.trunk
@@ -182,7 +182,7 @@ def killed_at(step: int) -> Any:
     """`descend` until this step, then what Ctrl-C does."""
     calls = iter(range(step))
 
-    def descend(*arguments: Any, **options: Any) -> float:
+    def descend(*arguments: Any, **options: Any) -> loop.Descent:
         if next(calls, None) is None:
             raise KeyboardInterrupt
         return loop.descend(*arguments, **options)

@@ -16,20 +16,22 @@ from parley.artifacts import Checkpoint, RewardCheckpoint, Run, Snapshot, Worksp
 from parley.dialogue import Message, dialogue
 from parley.errors import ArtifactError, ConfigError
 from parley.evals.reward_accuracy import accuracies
-from parley.labels import Demonstration, Ranking, Ranks
+from parley.labels import Demonstration, Prompt, Ranking, Ranks
 from parley.metrics import MetricsFile
 from parley.model.checkpoint import load_checkpoint, save_checkpoint
 from parley.model.heads import RewardModel, ValueModel
 from parley.model.render import ChatFormat
 from parley.model.reward_checkpoint import load_reward
+from parley.model.tokenizer import Tokenizer
 from parley.numerics import NumericPlan
 from parley.rlhf import loop
 from parley.rlhf.batches import TokenSet
 from parley.rlhf.forward import score_all
-from parley.stages import reward
+from parley.stages import centring, reward
+from parley.stages.centring import last_exchange
 from parley.stages.data import demonstrations_of, rankings_of
-from parley.stages.records import demonstration_row, ranking_row, write_rows
-from parley.stages.reward import RewardConfig, _batches, _last_exchange, train_reward_model
+from parley.stages.records import demonstration_row, prompt_row, ranking_row, write_rows
+from parley.stages.reward import RewardConfig, _batches, train_reward_model
 from tests.tiny import tiny_decoder, tiny_tokenizer, workspace
 
 PLAN = NumericPlan()
@@ -54,6 +56,9 @@ def told(out: Workspace) -> Snapshot:
         for n in range(50)
     ]
     talk = dialogue(["Who?", "Tom works as a baker."])
+    write_rows(
+        out.file("prompts.jsonl"), (prompt_row(Prompt(dialogue([f"Who {n}?"]), "p")) for n in range(4))
+    )
     write_rows(out.file("rankings.jsonl"), map(ranking_row, rankings[:40]))
     write_rows(out.file("rankings-held-out.jsonl"), map(ranking_row, rankings[40:]))
     rows = [demonstration_row(Demonstration.of_all_turns(talk, trainer="a", source="s"))] * 5
@@ -81,7 +86,7 @@ def test_it_learns_which_answer_people_prefer(trained: tuple[RewardCheckpoint, S
 def test_demonstrations_score_zero_in_the_mean(trained: tuple[RewardCheckpoint, Snapshot]) -> None:
     """R5, after loading: the shift is part of the artifact."""
     loaded = load_reward(trained[0].path, PLAN)
-    shown = [_last_exchange(item, loaded) for item in demonstrations_of(trained[1])]
+    shown = [last_exchange(item, loaded) for item in demonstrations_of(trained[1])]
     examples = TokenSet.of(shown)
     assert score_all(loaded.model, examples, pad=loaded.tokenizer.pad).mean().item() == pytest.approx(
         0, abs=1e-5
@@ -228,10 +233,75 @@ def test_the_watched_part_is_cut_off_by_prompt() -> None:
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"frozen_layers": 3}, "has 2 layers"), ({"validation_share": 1e-9}, "raise it")],
+    [
+        ({"frozen_layers": 3}, "has 2 layers"),
+        ({"validation_share": 1e-9}, "raise it"),
+        ({"context": 129}, "reward.context is 129, the model's context has 128"),
+    ],
 )
 def test_options_that_cannot_work_are_refused(tmp_path: Path, config: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         learnt(tmp_path, RewardConfig(**config))
     with pytest.raises(ValueError, match="validation_share"):
         RewardConfig(patience=3)
+
+
+def test_scores_of_the_policys_own_replies_are_normalised_before_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R6: mean 0 and deviation 1 on the very replies, twice; the loaded model has them still."""
+    seen: list[TokenSet] = []
+    scores: list[torch.Tensor] = []
+    normalise = centring.normalise
+
+    def spy(loaded: Any, replies: TokenSet) -> None:
+        normalise(loaded, replies)
+        seen.append(replies)
+        scores.append(score_all(loaded.model, replies, pad=loaded.tokenizer.pad))
+
+    monkeypatch.setattr(centring, "normalise", spy)
+    monkeypatch.setattr(reward, "normalise", spy)
+    done = learnt(tmp_path, RewardConfig(rate=3e-3, normalising_replies=9, context=48))
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+    for found in scores:
+        assert found.mean().item() == pytest.approx(0.0, abs=1e-5)
+        assert found.std(unbiased=False).item() == pytest.approx(1.0, abs=1e-4)
+    loaded = load_reward(done.path, PLAN)
+    torch.testing.assert_close(score_all(loaded.model, seen[0], pad=loaded.tokenizer.pad), scores[1])
+
+
+def test_a_gain_and_a_bias_by_hand() -> None:
+    """R6 in closed form: a score s becomes g s + b, whatever had been subtracted from it."""
+    torch.manual_seed(0)
+    model = RewardModel(tiny_decoder(), [])
+    model.shift += 0.4
+    model.score.bias.data += 0.2
+    states, last, owners = torch.randn(1, 5, 32), torch.tensor([1, 4]), torch.tensor([[0, 0, 1, 1, 1]])
+    before = model.judge(states, last, owners)
+    model.rescale(2.5, -0.3)
+    torch.testing.assert_close(model.judge(states, last, owners), 2.5 * before - 0.3)
+
+
+def test_portions_and_recomputed_layers_learn_the_same(tmp_path: Path) -> None:
+    config = RewardConfig(batch_rankings=4, rate=1e-3, warmup=2)
+    plain, parts = (
+        load_reward(learnt(tmp_path / name, one).path, PLAN).model.state_dict()
+        for name, one in (("a", config), ("b", replace(config, micro_tokens=1, recompute=True)))
+    )
+    for name, weight in plain.items():
+        torch.testing.assert_close(parts[name], weight, atol=5e-5, rtol=1e-3)
+
+
+def test_readers_with_another_tokenizer_are_refused(tmp_path: Path) -> None:
+    """A reward model from another base, in other tokens."""
+
+    def other(out: Workspace) -> Checkpoint:
+        words = Tokenizer.train(["quite other words"] * 3, 300)
+        save_checkpoint(out.path, tiny_decoder(1), words, ChatFormat())
+        return out.seal(Checkpoint, {})
+
+    run = Run(tmp_path, seed=1, plan=PLAN)
+    base, sft = run.once("base", other), run.once("sft", policy, 2)
+    with pytest.raises(ConfigError, match="another tokenizer than the policy"):
+        run.once("r", train_reward_model, sft, base, sft, run.once("data", told), (), RewardConfig())

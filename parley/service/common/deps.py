@@ -14,11 +14,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from parley.errors import Forbidden
 from parley.ports import Moderator, ReleaseInfo, Responder
 from parley.service.common.generation import Generations
+from parley.service.common.meter import Meter
 from parley.service.common.problems import NoSuchRelease, NothingToAnswer, NotSignedIn, UnknownKey
 from parley.service.common.release_view import ReleaseView
 from parley.service.common.run_view import RunView
 from parley.service.common.sessions import Person, signed_in
 from parley.service.common.settings import Settings
+from parley.service.common.tracing import Tracer
 from parley.service.replies.desk import Desk
 from parley.store.keys import ApiKey, Scope, find_key
 from parley.store.releases import answering
@@ -40,6 +42,8 @@ class Seams:
     run_view: RunView
     settings: Settings
     release_view: ReleaseView
+    meter: Meter
+    tracer: Tracer
 
     def release(self, name: str | None, *, person: str = "") -> ReleaseInfo:
         """The release of this name, or the one that answers this person where none is named."""

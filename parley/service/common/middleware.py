@@ -6,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,7 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from parley.service.common.problems import http_problem, internal_problem, log_unexpected
+from parley.service.common.meter import Meter
+from parley.service.common.problems import busy_problem, http_problem, internal_problem, log_unexpected
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +42,16 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 }
 HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?", re.ASCII)
 
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LINK: Final = re.compile(r"^(/s/|/api/shared/).*")  # what follows lets anybody read a conversation
 
 
 class Envelope:
-    """Outermost: names the request, logs it without its query, hardens every answer, catches the rest."""
+    """Outermost: names the request, logs it without its query and counts it, hardens every answer,
+    catches the rest."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, meter: Meter) -> None:
+        self.app, self.meter = app, meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -74,9 +78,20 @@ class Envelope:
             if not status:
                 await internal_problem()(scope, receive, send_hardened)
         finally:
-            milliseconds = 1000 * (time.monotonic() - began)
+            seconds = time.monotonic() - began
             path = LINK.sub(r"\1…", scope["path"])
-            log.info("%s %r %d %.0f ms %s", scope["method"], path, status, milliseconds, request_id)
+            log.info("%s %r %d %.0f ms %s", scope["method"], path, status, 1000 * seconds, request_id)
+            self.meter.request(_method(scope), _route(scope), status, seconds)
+
+
+def _method(scope: Scope) -> str:
+    """One of few: whoever may ask may invent methods."""
+    return scope["method"] if scope["method"] in METHODS else "other"
+
+
+def _route(scope: Scope) -> str:
+    """The route's path with the names of its parameters; what no route took is one thing."""
+    return str(scope["route"].path) if "route" in scope else "other"
 
 
 class HostGuard:
@@ -96,6 +111,31 @@ class HostGuard:
     def _is_allowed(self, hosts: list[str]) -> bool:
         match = HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
         return match is not None and match["name"] in self.allowed
+
+
+class Door:
+    """Refuses what a program asks, before anything is looked up for it, while `limit` requests of
+    programs are open, or `limit_of_key` with the same key: a flood costs others next to nothing."""
+
+    def __init__(self, app: ASGIApp, *, limit: int, limit_of_key: int) -> None:
+        self.app, self.limit, self.limit_of_key = app, limit, limit_of_key
+        self._open: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, send)
+            return
+        key = Headers(scope=scope).get("authorization", "")
+        if self._open[key] >= self.limit_of_key or self._open.total() >= self.limit:
+            await busy_problem()(scope, receive, send)
+            return
+        self._open[key] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._open[key] -= 1
+            self._open += Counter()  # forgets who has none
 
 
 class BodyLimit:

@@ -11,7 +11,7 @@ import json
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -74,9 +74,10 @@ KINDS: Final[Mapping[type[errors.ParleyError], Kind]] = {
     errors.Conflict: Kind(409, "invalid_request_error", "conflict"),
     errors.TooLong: Kind(413, "invalid_request_error", "too_long"),
     errors.Unacceptable: Kind(422, "invalid_request_error", "unacceptable"),
-    errors.Busy: Kind(429, "rate_limit_error", "too_many_requests", {"retry-after": "2"}),
+    errors.Busy: Kind(429, "rate_limit_error", "too_many_requests"),
     errors.Unavailable: Kind(503, "server_error", "unavailable", {"retry-after": "5"}),
     errors.Blocked: Kind(400, "invalid_request_error", "content_filter"),
+    errors.ContextExceeded: Kind(400, "invalid_request_error", "context_length_exceeded"),
     errors.ConfigError: INVALID,
     errors.DataError: INVALID,
     errors.ParleyError: INTERNAL,
@@ -107,12 +108,21 @@ def describe(error: Exception) -> tuple[Kind, ErrorBody]:
     if kind is INTERNAL:
         log_unexpected(error)
         return kind, _body(kind, "Something went wrong here. It has been logged; please try again.")
+    if isinstance(error, errors.Busy):
+        kind = replace(kind, headers={"retry-after": str(error.retry_after_seconds)})
     return kind, _body(kind, str(error))
 
 
 def internal_problem() -> Response:
     """The answer where nothing better is known."""
     return _problem(INTERNAL, _body(INTERNAL, "Something went wrong here. It has been logged."))
+
+
+def busy_problem() -> Response:
+    """The answer to one request too many."""
+    return _problem(
+        *describe(errors.Busy("Too many requests are open; wait for some of them.", retry_after_seconds=1))
+    )
 
 
 def http_problem(status: int, message: str) -> Response:

@@ -28,8 +28,18 @@ class Settings:
     """How replies are sampled where the caller says nothing."""
     max_reply_tokens: int = 1024
     """A longer `max_tokens` is cut to this; the reply then ends with the reason `length`."""
-    max_in_flight: int = 8
-    """Requests answered at once; further ones are told to try again."""
+    max_in_flight: int = 192
+    """Replies that programs wait for at once; further requests are told to try again."""
+    max_in_flight_of_key: int = 128
+    """The same, of one key, so that none leaves nothing to the others."""
+    drain_seconds: float = 10.0
+    """How long a server that was asked to stop goes on with what programs wait for."""
+    max_connections: int = 2048
+    """Connections at once; fewer where the system allows fewer open files."""
+    receive_seconds: float = 20.0
+    """A request that is not there after this is refused."""
+    send_seconds: float = 30.0
+    """A client that takes nothing of its answer for this long is dropped."""
     max_body_bytes: int = 256 * 1024
     """A longer request is refused."""
     max_message_bytes: int = 32 * 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -11,7 +11,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from parley.service.common.generation import Generation
 from parley.service.common.problems import describe
 from parley.service.common.wire import ErrorAnswer
 
@@ -19,13 +18,13 @@ HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 class EventStream(StreamingResponse):
-    """Answers with events, and stops the generation when it is over, however it came to be over."""
+    """Answers with events, and calls `stop` when it is over, however it came to be over."""
 
     def __init__(
-        self, events: AsyncIterator[BaseModel], generation: Generation, *, closing: str = ""
+        self, events: AsyncIterator[BaseModel], stop: Callable[[], None], *, closing: str = ""
     ) -> None:
         super().__init__(_lines(events, closing), media_type="text/event-stream", headers=HEADERS)
-        self._generation = generation
+        self._stop = stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Streams until the end or until the caller hangs up."""
@@ -33,7 +32,7 @@ class EventStream(StreamingResponse):
             with suppress(ClientDisconnect):
                 await super().__call__(scope, receive, send)
         finally:
-            self._generation.stop()
+            self._stop()
 
 
 async def _lines(events: AsyncIterator[BaseModel], closing: str) -> AsyncIterator[str]:

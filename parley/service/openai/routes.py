@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from parley.ports import Delta, Finish, FinishReason, ReleaseInfo
+from parley.ports import Begun, Delta, Finish, ReleaseInfo
 from parley.service.common.deps import WithSeams, key_with
 from parley.service.common.generation import Generation, unless_gone
 from parley.service.common.sse import EventStream
@@ -26,15 +25,28 @@ from parley.service.openai.wire import (
     Models,
     ReplyDelta,
     ReplyMessage,
-    Usage,
 )
+from parley.service.openai.writing import (
+    Frame,
+    Reply,
+    chat_logprobs,
+    cost,
+    gathered,
+    new_frame,
+    pulse,
+    token_ids,
+    told,
+)
+from parley.store.keys import ApiKey
 
+chat_key = key_with("chat")
 router = APIRouter(
     prefix="/v1",
     tags=["openai"],
-    dependencies=[Depends(key_with("chat"))],
+    dependencies=[Depends(chat_key)],
     responses={"default": {"model": ErrorAnswer}},
 )
+Key = Annotated[ApiKey, Depends(chat_key)]
 
 
 @router.get("/models")
@@ -50,18 +62,17 @@ def get_model(name: str, seams: WithSeams) -> Model:
 
 
 @router.post("/chat/completions", response_model=Completion)
-async def complete(ask: ChatRequest, request: Request, seams: WithSeams) -> Completion | Response:
+async def complete(ask: ChatRequest, request: Request, seams: WithSeams, key: Key) -> Completion | Response:
     """A reply, or `n` of them: whole, or with `stream` as server-sent events that end in `[DONE]`."""
     release = await run_in_threadpool(seams.release, ask.model)
     settings = seams.settings
-    samplings = ask.samplings(settings.sampling, max_tokens=settings.max_reply_tokens)
-    generation = seams.generations.begin(ask.conversation(), samplings, release=release.name)
-    writer = _Writer(f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), release.name, ask.n)
+    orders = ask.orders(settings.sampling, most=settings.max_reply_tokens, release=release.name)
+    generation = await seams.generations.begin(orders, pulse(seams, request, "chat", orders), key=key.id)
+    writer = _Writer(new_frame("chatcmpl", release), ask)
     if not ask.stream:
-        return await unless_gone(request, generation, writer.whole(generation))
-    await unless_gone(request, generation, generation.started())
-    chunks = writer.chunks(generation, include_usage=ask.stream_options.include_usage)
-    return EventStream(chunks, generation, closing="[DONE]")
+        return await unless_gone(request, writer.whole(generation), generation.stop)
+    await unless_gone(request, generation.started(), generation.stop)
+    return EventStream(writer.chunks(generation), generation.stop, closing="[DONE]")
 
 
 def _model(release: ReleaseInfo) -> Model:
@@ -72,49 +83,56 @@ def _model(release: ReleaseInfo) -> Model:
 class _Writer:
     """Puts one answer into OpenAI's words."""
 
-    id: str
-    created: int
-    release: str
-    n: int
+    frame: Frame
+    ask: ChatRequest
 
     async def whole(self, generation: Generation) -> Completion:
         """All replies, once they are finished."""
-        texts = [""] * self.n
+        replies = await gathered(generation, self.ask.n)
+        finishes = {index: reply.ended for index, reply in enumerate(replies)}
+        choices = tuple(self._choice(index, reply) for index, reply in enumerate(replies))
+        return Completion(**self.frame, choices=choices, usage=cost(finishes, self.ask.n))
+
+    async def chunks(self, generation: Generation) -> AsyncIterator[Chunk]:
+        """The role of each reply, pieces as they come, each reply's end; then, if wanted, the usage."""
+        for index in range(self.ask.n):
+            yield self._chunk(ChunkChoice(index=index, delta=ReplyDelta(role="assistant", content="")))
         finishes: dict[int, Finish] = {}
         async for piece in generation.pieces():
-            if isinstance(piece.event, Delta):
-                texts[piece.index] += piece.event.text
-            else:
+            if isinstance(piece.event, Finish):
                 finishes[piece.index] = piece.event
-        choices = tuple(
-            Choice(index=i, message=ReplyMessage(content=text), finish_reason=finishes[i].reason)
-            for i, text in enumerate(texts)
+            if (choice := self._piece(piece.index, piece.event)) is not None:
+                yield self._chunk(choice)
+        if self.ask.stream_options.include_usage:
+            yield Chunk(**self.frame, choices=(), usage=cost(finishes, self.ask.n))
+
+    def _choice(self, index: int, reply: Reply) -> Choice:
+        ids = self.ask.return_token_ids
+        tokens = told(reply.tokens, reply.finish, whole=ids)
+        return Choice(
+            index=index,
+            message=ReplyMessage(content=reply.text),
+            logprobs=chat_logprobs(tokens) if self.ask.logprobs else None,
+            finish_reason=reply.ended.reason,
+            token_ids=token_ids(tokens) if ids else None,
+            prompt_token_ids=reply.prompt if ids else None,
         )
-        usage = _usage(list(finishes.values()))
-        return Completion(id=self.id, created=self.created, model=self.release, choices=choices, usage=usage)
 
-    async def chunks(self, generation: Generation, *, include_usage: bool) -> AsyncIterator[Chunk]:
-        """The role of each reply, pieces as they come, each reply's end; then, if wanted, the usage."""
-        for index in range(self.n):
-            yield self._chunk(index, ReplyDelta(role="assistant", content=""))
-        finishes: list[Finish] = []
-        async for piece in generation.pieces():
-            if isinstance(piece.event, Delta):
-                yield self._chunk(piece.index, ReplyDelta(content=piece.event.text))
-            else:
-                finishes.append(piece.event)
-                yield self._chunk(piece.index, ReplyDelta(), piece.event.reason)
-        if include_usage:
-            yield Chunk(
-                id=self.id, created=self.created, model=self.release, choices=(), usage=_usage(finishes)
+    def _piece(self, index: int, event: Begun | Delta | Finish) -> ChunkChoice | None:
+        ids = self.ask.return_token_ids
+        if isinstance(event, Begun):
+            return (
+                ChunkChoice(index=index, delta=ReplyDelta(), prompt_token_ids=event.prompt) if ids else None
             )
+        tokens = event.tokens if isinstance(event, Delta) else event.rest if ids else ()
+        is_told = self.ask.logprobs and (isinstance(event, Delta) or bool(tokens))
+        return ChunkChoice(
+            index=index,
+            delta=ReplyDelta(content=event.text) if isinstance(event, Delta) else ReplyDelta(),
+            logprobs=chat_logprobs(tokens) if is_told else None,
+            finish_reason=event.reason if isinstance(event, Finish) else None,
+            token_ids=token_ids(tokens) if ids else None,
+        )
 
-    def _chunk(self, index: int, delta: ReplyDelta, reason: FinishReason | None = None) -> Chunk:
-        choice = ChunkChoice(index=index, delta=delta, finish_reason=reason)
-        return Chunk(id=self.id, created=self.created, model=self.release, choices=(choice,))
-
-
-def _usage(finishes: Sequence[Finish]) -> Usage:
-    prompt = finishes[0].prompt_tokens
-    replies = sum(finish.completion_tokens for finish in finishes)
-    return Usage(prompt_tokens=prompt, completion_tokens=replies, total_tokens=prompt + replies)
+    def _chunk(self, choice: ChunkChoice) -> Chunk:
+        return Chunk(**self.frame, choices=(choice,))

@@ -1,50 +1,28 @@
-"""Chat completions as OpenAI's clients send and read them.
-
-A parameter that would change the answer and that we do not have is refused, not ignored; one that
-stands at its neutral value, or is null, is as good as absent.
-"""
+"""Chat completions, and models, as OpenAI's clients send and read them. What they share with plain
+completions is in `parameters`, the answers to those in `wire_text`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
 )
 
 from parley.dialogue import Conversation, Message, Role
-from parley.ports import FinishReason, Sampling
+from parley.ports import FinishReason, Order, Sampling
 from parley.service.common.wire import Answer, Ask
+from parley.service.openai.parameters import MAX_LIKELIEST, CompletionAsk, Neutral, without_neutral
 
-MAX_CHOICES: Final = 8
-MAX_STOPS: Final = 4
-
-NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "functions": ([],),
-    "tool_choice": ("none", "auto"),
-    "function_call": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
-    "modalities": (["text"],),
-    "service_tier": ("auto", "default"),
-    "store": (True, False),
-}
-"""Values of parameters that we do not have at which they change nothing."""
-
-NEUTRAL_IN_MESSAGE: Final[Mapping[str, tuple[object, ...]]] = {"tool_calls": ([],), "annotations": ([],)}
-"""The same, for what clients send back of the replies they got."""
+NEUTRAL_IN_MESSAGE: Final[Neutral] = {"tool_calls": ([],), "annotations": ([],)}
+"""Values that change nothing, of what clients send back of the replies they got."""
 
 ROLES: Final[Mapping[str, Role]] = {
     "system": "system",
@@ -61,12 +39,6 @@ class TextPart(Ask):
     text: str
 
 
-def _without_neutral(values: object, neutral: Mapping[str, tuple[object, ...]]) -> object:
-    if not isinstance(values, dict):
-        return values
-    return {k: v for k, v in values.items() if v is not None and not (k in neutral and v in neutral[k])}
-
-
 def _text_of(content: object) -> object:
     """The text of a message: itself, or its text parts, one a line."""
     if not isinstance(content, list):
@@ -80,10 +52,6 @@ def _text_of(content: object) -> object:
     return "\n".join(str(text) for text in texts)
 
 
-def _as_list(stop: object) -> object:
-    return [stop] if isinstance(stop, str) else stop
-
-
 class ChatMessage(Ask):
     """One turn."""
 
@@ -93,42 +61,27 @@ class ChatMessage(Ask):
     @model_validator(mode="before")
     @classmethod
     def _strip(cls, values: object) -> object:
-        return _without_neutral(values, NEUTRAL_IN_MESSAGE)
+        return without_neutral(values, NEUTRAL_IN_MESSAGE)
 
 
-class StreamOptions(Ask):
-    """`include_usage` asks for a last chunk with the token counts."""
-
-    include_usage: bool = False
-    include_obfuscation: bool = False
-
-
-class ChatRequest(Ask):
+class ChatRequest(CompletionAsk):
     """`POST /v1/chat/completions`."""
 
-    model: str
-    messages: tuple[ChatMessage, ...] = Field(min_length=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    stop: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...],
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
-    ] = Field((), max_length=MAX_STOPS)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    n: int = Field(1, ge=1, le=MAX_CHOICES)
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    metadata: dict[str, str] | None = None
+    neutral: ClassVar[Neutral] = {
+        **CompletionAsk.neutral,
+        "tools": ([],),
+        "functions": ([],),
+        "tool_choice": ("none", "auto"),
+        "function_call": ("none", "auto"),
+        "parallel_tool_calls": (True, False),
+        "response_format": ({"type": "text"},),
+        "modalities": (["text"],),
+    }
 
-    @model_validator(mode="before")
-    @classmethod
-    def _strip(cls, values: object) -> object:
-        return _without_neutral(values, NEUTRAL)
+    messages: tuple[ChatMessage, ...] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_LIKELIEST)
 
     @field_validator("messages")
     @classmethod
@@ -137,23 +90,36 @@ class ChatRequest(Ask):
             raise ValueError("only the first message may be a system or developer message")
         return messages
 
+    @field_validator("top_logprobs")
+    @classmethod
+    def _only_with_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise ValueError("needs 'logprobs': true beside it")
+        return value
+
+    @property
+    def asked_tokens(self) -> int | None:
+        """Under the newer name, or the older one."""
+        return self.max_completion_tokens or self.max_tokens
+
     def conversation(self) -> Conversation:
         """What was said so far."""
         return Conversation(tuple(Message(ROLES[m.role], m.content) for m in self.messages))
 
-    def samplings(self, default: Sampling, *, max_tokens: int) -> tuple[Sampling, ...]:
-        """One for each choice; with a seed, each choice has its own, counted up from it."""
-        asked = self.max_completion_tokens or self.max_tokens or default.max_tokens
-        seed = default.seed if self.seed is None else self.seed
+    def orders(self, default: Sampling, *, most: int, release: str) -> tuple[Order, ...]:
+        """One for each choice."""
+        conversation = self.conversation()
         return tuple(
-            Sampling(
-                temperature=default.temperature if self.temperature is None else self.temperature,
-                top_p=default.top_p if self.top_p is None else self.top_p,
-                max_tokens=min(asked, max_tokens),
-                seed=None if seed is None else seed + index,
-                stop=self.stop or default.stop,
+            Order(
+                prompt=conversation,
+                sampling=sampling,
+                release=release,
+                cut=self.truncation == "auto",
+                bulk=self.is_bulk,
+                tell=self.logprobs or self.return_token_ids,
+                logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             )
-            for index in range(self.n)
+            for sampling in self.samplings(default, most=most)
         )
 
 
@@ -165,12 +131,40 @@ class SparseAnswer(Answer):
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
+class PromptTokens(Answer):
+    """Of the prompt's tokens, those that were known from before."""
+
+    cached_tokens: int
+
+
 class Usage(Answer):
     """What it cost in tokens: the prompt once, the replies together."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokens
+
+
+class Likely(Answer):
+    """A token that might have stood here."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+
+
+class TokenLogprob(Likely):
+    """A token of the reply, and the likeliest in its place."""
+
+    top_logprobs: tuple[Likely, ...]
+
+
+class Logprobs(Answer):
+    """Of each token of a reply, or of a piece of it."""
+
+    content: tuple[TokenLogprob, ...]
+    refusal: None = None
 
 
 class ReplyMessage(Answer):
@@ -181,12 +175,26 @@ class ReplyMessage(Answer):
     refusal: None = None
 
 
-class Choice(Answer):
+class WithIds(Answer):
+    """Token ids of the reply or of a piece of it, and of the prompt, where they were asked for."""
+
+    token_ids: tuple[int, ...] | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_ids(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        names = ("token_ids", "prompt_token_ids")
+        return {
+            name: value for name, value in handler(self).items() if value is not None or name not in names
+        }
+
+
+class Choice(WithIds):
     """One of `n` replies."""
 
     index: int
     message: ReplyMessage
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: FinishReason
 
 
@@ -197,6 +205,7 @@ class Completion(Answer):
     object: Literal["chat.completion"] = "chat.completion"
     created: int
     model: str
+    system_fingerprint: str
     choices: tuple[Choice, ...]
     usage: Usage
 
@@ -208,12 +217,12 @@ class ReplyDelta(SparseAnswer):
     content: str | None = None
 
 
-class ChunkChoice(Answer):
+class ChunkChoice(WithIds):
     """A piece of one of `n` replies."""
 
     index: int
     delta: ReplyDelta
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: FinishReason | None = None
 
 
@@ -224,6 +233,7 @@ class Chunk(SparseAnswer):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
+    system_fingerprint: str
     choices: tuple[ChunkChoice, ...]
     usage: Usage | None = None
 

@@ -1,4 +1,4 @@
-"""Health, readiness, and how far the run is."""
+"""Health, readiness, metrics, and how far the run is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from math import isfinite
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import TypeAdapter
 
 from parley.service.common.deps import WithSeams, person
@@ -34,6 +36,12 @@ def readyz(seams: WithSeams, response: Response) -> Readiness:
     return Readiness(ready=not reason, reason=reason)
 
 
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(seams: WithSeams) -> Response:
+    """Queue, batch size, tokens and times, in Prometheus' text format. Engines are asked at once."""
+    return Response(seams.meter.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
 @router.get("/api/run", dependencies=[Depends(person)])
 def run(seams: WithSeams) -> RunAnswer:
     """How far the run is, stage by stage."""
@@ -56,6 +64,8 @@ def run_details(request: Request, seams: WithSeams) -> Response:
 
 
 def _why_not_ready(seams: WithSeams) -> str:
+    if seams.generations.is_closing:
+        return "the server is being stopped"
     if not is_readable(seams.sessions):
         return "the database cannot be read"
     return "" if seams.responder.releases() else "there is no release yet"

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from parley.dialogue import Conversation
 from parley.errors import Busy
 from parley.ports import Moderator, Responder
+from parley.service.common.meter import Meter
 from parley.service.common.problems import log_unexpected
 from parley.service.common.settings import Settings
 from parley.service.replies.feed import Feed, wake
@@ -52,10 +53,11 @@ class Desk:
         responder: Responder,
         moderator: Moderator,
         settings: Settings,
+        meter: Meter,
     ) -> None:
         self.name = f"{_host()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._sessions, self._responder, self._moderator = sessions, responder, moderator
-        self._settings = settings
+        self._settings, self._meter = settings, meter
         self._replies: dict[str, Reply] = {}
         self._lock = threading.Lock()
         self._wanted = threading.Event()
@@ -207,6 +209,12 @@ class Desk:
         reply.unsaved = []
         if is_over:
             del self._replies[step.id]
+            self._count(step)
+
+    def _count(self, step: _Step) -> None:
+        if step.ending is not None:
+            first = step.ending.first_delta_ms
+            self._meter.reply("chat", step.ending.state, None if first is None else first / 1000)
 
     def _keep_house(self) -> None:
         settings = self._settings

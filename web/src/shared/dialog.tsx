@@ -1,6 +1,6 @@
 // A modal dialog, the browser's own: it keeps the focus inside, gives it back, and closes by Escape.
 
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useEffect, useId, useLayoutEffect, useRef } from "react";
 
 export function Dialog({
   open,
@@ -23,6 +23,10 @@ export function Dialog({
     if (open) element.showModal();
     else element.close();
   }, [open]);
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    return () => element?.close(); // one that goes away while it is open gives the focus back too
+  }, []);
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the keyboard's way is Escape, which the browser knows
     <dialog
@@ -34,7 +38,7 @@ export function Dialog({
         onClose();
       }}
       onClose={() => {
-        if (!dialog.current?.open) onClose(); // the event comes late: it may be open again
+        if (dialog.current?.open === false) onClose(); // the event comes late: it may be open again, or gone
       }}
       onClick={(event) => {
         if (event.target === dialog.current) onClose(); // beside it
