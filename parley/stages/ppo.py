@@ -161,7 +161,8 @@ def reference_scores(
     out: Workspace, models: Models, prompts: Sequence[Prompt], config: PpoConfig
 ) -> dict[str, float]:
     """Mean and deviation of the raw scores of the reference's own replies."""
-    stream = prompt_stream(out, prompts, replace(config, batch=config.normalising_replies, steps=1))
+    one_step = replace(config, batch=config.normalising_replies, minibatches=1, steps=1)
+    stream = prompt_stream(out, prompts, one_step)
     chosen = [prompts[n] for n in stream.at(0)]
     examples, completions = sample_replies(
         out, models.reference, models.policy, chosen, out.seed_for("normaliser"), config

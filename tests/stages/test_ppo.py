@@ -95,6 +95,11 @@ def test_a_run_reports_what_it_did(run: Run) -> None:
     assert done.figures["first_score"] == pytest.approx(sum(row["score"] for row in steps) / 3)
 
 
+def test_fewer_replies_normalise_than_there_are_minibatches(run: Run) -> None:
+    done = train(run, replace(CONFIG, steps=1, minibatches=4, normalising_replies=2))
+    assert len(rows(done)) == 1
+
+
 def test_only_the_critic_learns_in_value_only_steps(run: Run) -> None:
     done = train(run, replace(CONFIG, value_only_steps=3))
     assert torch.equal(weights(done), weights(run.once("sft", policy, 2)))
