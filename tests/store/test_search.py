@@ -175,13 +175,24 @@ def test_only_the_owners_words_are_found(sessions: sessionmaker[Session]) -> Non
         assert found(session, ana, "word") == [hers]
 
 
+@pytest.mark.parametrize("word", ["7e12b", "3e5f-7000-b2e9", "1e5", "0e12x4", "x-12", "v1.2.3", "a/b/c.html"])
+def test_a_word_is_found_whatever_a_parser_could_read_in_it(
+    sessions: sessionmaker[Session], word: str
+) -> None:
+    with sessions.begin() as session:
+        ana = person(session)
+        _, message = talk(session, ana, f"before {word} after")
+        assert found(session, ana, f'"{word}"') == [message]
+        assert found(session, ana, f'"before {word} after"') == [message]
+
+
 def test_another_persons_id_in_a_message_or_a_query_opens_nothing(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         ana, ben = person(session), person(session, "Ben")
         talk(session, ana, "a secret")
         planted = f"@{ana.replace('-', '')} {ana} a secret"
         _, his = talk(session, ben, planted)
-        assert set(found(session, ben, f'secret "{ana}"')) <= {his}  # PostgreSQL reads some ids as numbers
+        assert found(session, ben, f'secret "{ana}"') == [his]
         assert len(found(session, ana, "secret")) == 1
         assert his not in found(session, ana, "secret")
 
